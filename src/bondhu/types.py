@@ -1,0 +1,352 @@
+"""The nouns and ports everybody speaks in. Everything else in the house is a function between these.
+
+Shapes: T decisions, A actions, F observation columns, M memo columns. Times are UNIX seconds (UTC). A trailing
+`_next` or a leading `next_` belongs to the following decision of the same session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from gymnasium.spaces import Space
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+Booleans = NDArray[np.bool_]
+Columns = Mapping[str, Array]  # one array of length T for each context field
+Metrics = Mapping[str, float]
+
+
+# ------------------------------------------------------------------------------------------------ what is seen and done
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is seen and what can be done, in Gymnasium's language."""
+
+    observation: Space[Any]
+    action: Space[Any]
+
+
+class Encoder(Protocol):
+    """Turns a context as the app sent it into an observation, one at a time or as columns; both agree."""
+
+    space: Space[Any]
+
+    def one(self, context: Mapping[str, Any]) -> Array:
+        """Validate one context and encode it: `[F]`. Raises InvalidInput naming the field, the value and the fix."""
+
+    def many(self, columns: Columns) -> Array:
+        """Encode validated columns: `[T, F]`."""
+
+
+# --------------------------------------------------------------------------------------------------------- logged facts
+
+
+class Decision(NamedTuple):
+    """One action taken for one context; written before the answer is sent."""
+
+    id: str
+    domain: str
+    session: str  # decisions of one session, in time order, form one trajectory
+    user: str | None
+    time: float  # seconds
+    context: Mapping[str, Any]  # as the app sent it, so that features can be recomputed with other bins
+    allowed: tuple[str, ...]  # the actions the policy could choose from
+    action: str
+    probability: float  # of `action` under the policy that acted, in (0, 1]
+    memo: tuple[float, ...]  # what the policy wants back when it learns from this row
+    version: str  # of the policy that acted; "baseline" is the rule
+    variant: str  # which arm of a trial; "live" outside of one
+
+
+class Feedback(NamedTuple):
+    """One thing somebody said about one decision. Idempotent by `id`."""
+
+    id: str
+    decision_id: str
+    signal: str
+    value: float | None  # None revokes the feedback named by `replaces`
+    time: float  # seconds
+    replaces: str | None = None  # id of an earlier feedback that this one revises or revokes
+
+
+# Two signals every domain understands: they carry no reward but say how a session stopped.
+SESSION_END = "session_end"  # a true end: nothing follows, the value of what comes next is 0
+SESSION_CUT = "session_cut"  # a time limit: something would have followed, but nobody saw it
+
+
+@dataclass(frozen=True)
+class Records:
+    """Decisions and their feedback as columns, as a log reads them back; rows in order of arrival."""
+
+    id: Sequence[str]  # [T]
+    session: Sequence[str]  # [T]
+    user: Sequence[str | None]  # [T]
+    time: Floats  # [T] seconds
+    context: Sequence[bytes]  # [T] JSON objects as sent
+    allowed: Integers  # [T] index into `allowed_sets`
+    allowed_sets: Sequence[tuple[str, ...]]
+    action: Sequence[str]  # [T]
+    probability: Floats  # [T]
+    memo: Floats  # [T, M]
+    version: Sequence[str]  # [T]
+    variant: Sequence[str]  # [T]
+    feedback_decision: Integers  # [K] row of the decision in these columns
+    feedback_signal: Sequence[str]  # [K]
+    feedback_value: Floats  # [K]; revisions applied, revoked rows gone
+    feedback_time: Floats  # [K] seconds
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Decisions joined with their rewards; sessions whole and in time order."""
+
+    observation: Array  # [T, F]
+    allowed: Booleans  # [T, A]
+    action: Integers  # [T]
+    probability: Floats  # [T] of the logged action under the policy that acted
+    reward: Floats  # [T]
+    discount: Floats  # [T] 0 at a true end, else 1; the learner multiplies its own discount factor
+    has_next: Booleans  # [T] row t + 1 is the same session's next decision; False at ends and cuts
+    next_observation: Array  # [T, F] what to bootstrap from where discount is 1; zeros where it is 0
+    next_allowed: Booleans  # [T, A]
+    session: Integers  # [T] number of the session, ascending
+    time: Floats  # [T] seconds
+    memo: Floats  # [T, M]
+    context: Columns = field(default_factory=dict)  # the typed columns behind `observation`, for another encoder
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def take(self, rows: Booleans | Integers) -> Batch:
+        """The batch of these rows only. Rows must keep sessions whole, or `has_next` would lie."""
+        parts: dict[str, Any] = {
+            name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name != "context"
+        }
+        return Batch(**parts, context={name: column[rows] for name, column in self.context.items()})
+
+    def seen_by(self, encoder: Encoder) -> Batch:
+        """The same decisions as another encoder observes them (single decisions only: next rows are not re-encoded)."""
+        return replace(self, observation=encoder.many(self.context))
+
+
+# ------------------------------------------------------------------------------------------------- acting and learning
+
+
+class Uniforms(Protocol):
+    """Where randomness comes from: a NumPy Generator, or numbers derived from decision ids so they can be replayed."""
+
+    def random(self, size: int, /) -> Floats:
+        """`size` numbers in [0, 1)."""
+
+
+class Choice(NamedTuple):
+    """What a policy did for T observations."""
+
+    action: Integers  # [T]
+    probability: Floats  # [T]
+    memo: Floats  # [T, M]
+
+
+class Policy(Protocol):
+    """A way of acting on a finite set of actions. Frozen; one propensity serves acting, logging and evaluation."""
+
+    def distribution(self, observation: Array, allowed: Booleans) -> Floats:
+        """Probability of every action: `[T, A]`; rows sum to 1, disallowed actions have 0."""
+
+    def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
+        """Probability of one action a row: `[T]`."""
+
+    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
+        """Draw one action a row, using one uniform number a row."""
+
+
+State = TypeVar("State")
+
+
+class Learner(Protocol, Generic[State]):
+    """A frozen dataclass whose fields are its hyper-parameters; state is passed in and returned, never kept."""
+
+    observes: ClassVar[type[Space[Any]]]  # MultiDiscrete: codes; Box: features
+
+    def init(self, spec: Spec, rng: np.random.Generator) -> State:
+        """The state before any feedback."""
+
+    def update(self, state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Metrics]:
+        """Learn from one batch. The given state is not to be used again: its arrays may have been reused."""
+
+    def policy(self, state: State, *, explore: bool = False) -> Policy:
+        """How to act: the best known action, or with the learner's own exploration."""
+
+
+# ------------------------------------------------------------------------------------------------------------- judging
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The value of a policy on logged decisions, with an interval; or a refusal, which is a result as well."""
+
+    value: float  # mean reward of a decision
+    low: float
+    high: float
+    effective_samples: float
+    terms: Floats  # [T] contributions whose mean is `value`: two estimates on one batch compare row by row
+    refused: str | None = None  # why the log does not support the question; value and bounds are NaN then
+
+
+class Estimator(Protocol):
+    """`(policy, batch) -> Estimate`."""
+
+    name: ClassVar[str]
+    scope: ClassVar[str]  # "decision" or "session": what one term of the estimate stands for
+
+    def __call__(self, policy: Policy, batch: Batch) -> Estimate:
+        """Estimate, or refuse with the reason."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said of a candidate, and every figure it looked at."""
+
+    decision: str  # "promote", "wait" or "refuse"
+    reasons: tuple[str, ...]
+    figures: Mapping[str, float]
+
+
+# ------------------------------------------------------------------------------------------------------ ports and stores
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What one kind of feedback is worth: reward = weight x value, with value inside [low, high]."""
+
+    weight: float
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reward:
+    """How feedback becomes a reward."""
+
+    signals: Mapping[str, Signal]
+    default: float = 0.0  # reward of a decision nobody said anything about
+    wait: float = 86_400.0  # seconds after which missing feedback counts as the default
+    count_late: bool = False  # whether feedback after `wait` still changes the reward; it is reported either way
+
+
+class Domain(Protocol):
+    """One problem: what is seen, what can be done, what feedback is worth, and the rule in force before learning."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def actions(self) -> tuple[str, ...]: ...
+    @property
+    def reward(self) -> Reward: ...
+    @property
+    def idle(self) -> float:
+        """Seconds without a decision after which a session has ended; 0: each decision stands alone."""
+
+    def columns(self, contexts: Sequence[bytes]) -> Columns:
+        """Decode and validate JSON contexts into typed columns; raises InvalidInput naming row, field and value."""
+
+    def encoder(self, observes: type[Space[Any]]) -> Encoder:
+        """The encoder for learners that observe codes (MultiDiscrete) or features (Box)."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Plain data from which the encoders and actions can be rebuilt: stored with each version."""
+
+    def baseline(self) -> Policy:
+        """The rule that learning is to beat; observes codes."""
+
+
+class Log(Protocol):
+    """Append-only facts."""
+
+    def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
+        """Commit all of it or nothing. A row already there with the same content is skipped; with other content it
+        raises DuplicateId. Feedback may come before its decision."""
+
+    def read(self, domain: str, start: float, end: float) -> Records:
+        """Decisions with start <= time < end and all their feedback so far."""
+
+    def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
+        """One decision and what was said of it (revised and revoked rows included), or None."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a job: a row of `system_tasks`."""
+
+    task_name: str
+    executed_at: float  # seconds
+    status: str  # "completed", "failed" or "skipped"
+    users_processed: int
+    records_processed: int
+    duration_seconds: float
+    metadata: Mapping[str, Any]  # {"training": {"average_reward": ..., "agent_stats": {...}, ...}}
+    error: str | None = None
+
+
+class Tasks(Protocol):
+    """The record of what the jobs did."""
+
+    def record(self, task: Task) -> None: ...
+    def recent(self, task_name: str, limit: int) -> list[Task]:
+        """Newest first."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A learner's state with all that is needed to act with it: arrays and plain data, never code."""
+
+    id: str
+    domain: str
+    learner: str  # name in the catalogue, such as "tabular.q_learning"
+    hyperparameters: Mapping[str, Any]
+    state: Mapping[str, Array]  # the fields of the learner's state
+    description: Mapping[str, Any]  # Domain.describe() when it was trained
+    created: float  # seconds
+    parent: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)  # training metrics, window, verdict
+
+
+class Event(NamedTuple):
+    """One step in the life of the versions of a domain."""
+
+    time: float  # seconds
+    kind: str  # "added", "promoted" or "rolled_back"
+    version: str  # the version this is about; the one that is live afterwards for "promoted" and "rolled_back"
+    reason: str
+    figures: Mapping[str, Any]
+
+
+class Registry(Protocol):
+    """Versions and the append-only history of which of them was live."""
+
+    def add(self, version: Version, reason: str = "") -> None:
+        """Store the version and record "added"."""
+
+    def load(self, version_id: str) -> Version:
+        """Raises UnknownName, StateCorrupt or StateTooNew."""
+
+    def record(self, domain: str, event: Event) -> None: ...
+
+    def events(self, domain: str) -> Sequence[Event]:
+        """Oldest first; cheap to call for every decision."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The one argument the loops take."""
+
+    domain: Domain
+    log: Log
+    registry: Registry
