@@ -167,6 +167,15 @@ class Policy(Protocol):
         """Draw one action a row, using one uniform number a row."""
 
 
+class Acting(NamedTuple):
+    """A version ready to act: its policy, the encoder it was trained with, and the actions it knows."""
+
+    version: str  # "baseline" is the rule
+    policy: Policy
+    encoder: Encoder
+    actions: tuple[str, ...]
+
+
 State = TypeVar("State")
 
 

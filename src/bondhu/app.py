@@ -1,0 +1,257 @@
+"""The wiring: opens the stores that the settings name and puts the loops on them. The only module that knows both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import MultiDiscrete
+
+from bondhu import evaluate, learners
+from bondhu.domains import declared
+from bondhu.domains import recommendation as recommendation_domain
+from bondhu.errors import BondhuError, InvalidInput, SettingsInvalid, StateCorrupt, UnknownName, nearest
+from bondhu.evaluate.gate import GateRules
+from bondhu.log.sqlite import SqliteLog, SqliteTasks
+from bondhu.registry import lifecycle
+from bondhu.registry.disk import DiskRegistry
+from bondhu.schedule.lock import only_one
+from bondhu.serve.decide import Decider
+from bondhu.settings import Settings
+from bondhu.train.judge import Judgement, judge
+from bondhu.train.run import Plan, Trained, train
+from bondhu.train.window import DAY, Window
+from bondhu.types import Acting, Deployment, Domain, Event, Task, Tasks, Verdict, Version
+
+BASELINE = "baseline"
+ESTIMATORS = ("ips", "snips", "direct_method", "doubly_robust")  # the gate looks at the last
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training with its verdict; `promoted` where the candidate went live by itself."""
+
+    trained: Trained
+    judgement: Judgement | None
+    promoted: bool
+
+
+@dataclass(frozen=True)
+class App:
+    """One deployment with its settings and everything that can be done to it."""
+
+    settings: Settings
+    deployment: Deployment
+    tasks: Tasks
+    rules: GateRules
+    now: Callable[[], float] = time.time
+
+    # ------------------------------------------------------------------------------------------------------- versions
+
+    @property
+    def domain(self) -> Domain:
+        return self.deployment.domain
+
+    def live(self) -> str | None:
+        """The version in force; None is the baseline rule."""
+        return lifecycle.live(self.deployment.registry.events(self.domain.name))
+
+    def versions(self) -> list[str]:
+        """Every version, oldest first."""
+        return [event.version for event in self.deployment.registry.events(self.domain.name) if event.kind == "added"]
+
+    def candidate(self, name: str | None = None) -> str:
+        """The named version, or the newest; raises UnknownName."""
+        versions = self.versions()
+        if not versions:
+            raise UnknownName("There is no version yet.", field="version", fix="Train one: `bondhu train`.")
+        if name is None:
+            return versions[-1]
+        if name not in versions:
+            raise UnknownName(f"There is no version {name!r}.", field="version", value=name, fix=nearest(name, versions))
+        return name
+
+    def acting(self, name: str | None) -> Acting:
+        """A version ready to act; None or "baseline" is the rule."""
+        if name is None or name == BASELINE:
+            rule = self.domain.baseline()
+            return Acting(BASELINE, rule, self.domain.encoder(MultiDiscrete), tuple(self.domain.actions))
+        return restore(self.deployment.registry.load(name))
+
+    def promote(self, name: str | None = None, *, reason: str, figures: Mapping[str, Any] | None = None) -> str:
+        """Put a version in force; its state is loaded first, so a damaged one is refused."""
+        version = self.candidate(name)
+        self.acting(version)
+        event = Event(self.now(), "promoted", version, reason, dict(figures or {}))
+        self.deployment.registry.record(self.domain.name, event)
+        return version
+
+    def rollback(self, *, reason: str) -> str:
+        """Put the version before the live one in force again; returns it ("baseline" at the start of the line)."""
+        events = self.deployment.registry.events(self.domain.name)
+        if lifecycle.live(events) is None:
+            raise InvalidInput("The baseline is in force; there is nothing to roll back.", field="version", fix="")
+        previous = lifecycle.previous(events)
+        event = Event(self.now(), "rolled_back", previous or "", reason, {})
+        self.deployment.registry.record(self.domain.name, event)
+        return previous or BASELINE
+
+    def decider(self) -> Decider:
+        """The live loop on this deployment."""
+        rate = self.settings.exploration.rate
+        return Decider(self.deployment, self.acting, exploration=rate, now=self.now)
+
+    # ------------------------------------------------------------------------------------------------ train and judge
+
+    def plan(self) -> Plan:
+        """What `bondhu train` does when nothing else is asked for."""
+        chosen, training = self.settings.learner, self.settings.training
+        return Plan(
+            learner=chosen.name,
+            hyperparameters=chosen.hyperparameters,
+            days_back=training.days_back,
+            minimum_interactions=training.min_interactions_per_user,
+            holdout=training.holdout,
+        )
+
+    def train(self, plan: Plan | None = None) -> TrainingRun:
+        """Train, judge, promote if so set, and leave a row in `system_tasks`; one process at a time."""
+        plan = plan or self.plan()
+        with only_one(self.settings.path(self.settings.store.log).parent / "train.lock"):
+            now, started = self.now(), time.perf_counter()
+            try:
+                run = self._train(plan, now)
+            except Exception as error:
+                self._record(now, started, "failed", 0, 0, {}, error=str(error))
+                raise
+            report, version = run.trained.report, run.trained.version
+            self._record(
+                now, started, "completed" if version else "skipped", report.users, report.settled, training_metadata(run)
+            )
+            return run
+
+    def _train(self, plan: Plan, now: float) -> TrainingRun:
+        rng = np.random.default_rng([self.settings.training.seed, int(now)])
+        trained = train(self.deployment, plan, now=now, rng=rng)
+        if trained.version is None:
+            return TrainingRun(trained, None, promoted=False)
+        self._write_table(trained.version)
+        judgement = self.evaluate(trained.version.id, window=trained.window, holdout=plan.holdout)
+        promote = self.settings.training.auto_promote and judgement.verdict.decision == "promote"
+        if promote:
+            self.promote(trained.version.id, reason="passed the gate", figures=judgement.verdict.figures)
+        return TrainingRun(trained, judgement, promoted=promote)
+
+    def _record(  # noqa: PLR0913  one row of the table
+        self, now: float, started: float, status: str, users: int, rows: int, training: Mapping[str, Any], error: str | None = None
+    ) -> None:
+        duration = time.perf_counter() - started
+        self.tasks.record(Task("rl_training", now, status, users, rows, duration, {"training": training}, error))
+
+    def _write_table(self, version: Version) -> None:
+        """The readable table beside the fast state, where the domain has one."""
+        if self.domain.name == "recommendation" and version.learner == "tabular.q_learning":
+            from bondhu.domains.recommendation.agent import QLearningAgent
+
+            bins = int(version.description["fields"][0]["bins"])
+            QLearningAgent.of_version(version, bins=bins).save(self.settings.path(self.settings.store.models) / "q_table.json")
+
+    def evaluate(
+        self,
+        name: str | None = None,
+        *,
+        against: str | None = None,
+        window: Window | None = None,
+        holdout: float | None = None,
+    ) -> Judgement:
+        """Estimate a version and the one it would replace on held-out decisions."""
+        version = self.candidate(name)
+        window = window or Window(self.now() - self.settings.training.days_back * DAY, self.now())
+        share = self.settings.training.holdout if holdout is None else holdout
+        return judge(
+            self.deployment,
+            self.acting(version),
+            self.acting(against if against is not None else self.live()),
+            window=window,
+            holdout=share,
+            estimators=[evaluate.find(each)() for each in ESTIMATORS],
+            rules=self.rules,
+            exploration=self.settings.exploration.rate,
+        )
+
+
+def restore(version: Version) -> Acting:
+    """A stored version made ready to act, with the fields and actions it was trained for."""
+    domain = declared.from_description(version.description)
+    learner = learners.build(version.learner, version.hyperparameters)
+    try:
+        policy = learner.policy(learners.unpack(learners.find(version.learner).State, version.state))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateCorrupt(f"Version {version.id!r} does not hold a state of {version.learner!r}: {error}.") from error
+    return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions))
+
+
+def training_metadata(run: TrainingRun) -> dict[str, Any]:
+    """What `system_tasks.metadata` says of a training."""
+    trained = run.trained
+    body: dict[str, Any] = {
+        "average_reward": trained.report.mean_reward,
+        "users_trained": trained.report.users,
+        "agent_stats": dict(trained.metrics),
+        "report": asdict(trained.report),
+        "version": trained.version.id if trained.version else None,
+        "promoted": run.promoted,
+    }
+    if run.judgement:
+        body["verdict"] = asdict(run.judgement.verdict)
+    return body
+
+
+# ------------------------------------------------------------------------------------------------------------- opening
+
+
+def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App:
+    """Open the stores named in the settings; they are made where they do not exist yet."""
+    domain = open_domain(settings)
+    path = settings.path(settings.store.log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = SqliteLog(path)
+    registry = DiskRegistry(settings.path(settings.store.registry))
+    return App(settings, Deployment(domain, log, registry), SqliteTasks(log), gate_rules(settings.gate), now)
+
+
+def open_domain(settings: Settings) -> Domain:
+    """The declared domain; `[domain] extends = "recommendation"` starts from the built-in one."""
+    problem = dict(settings.problem)
+    if not problem:
+        return recommendation_domain.domain()
+    table = dict(problem.get("domain", {}))
+    parent = table.pop("extends", None)
+    if parent is None:
+        return declared.from_table(problem)
+    if parent != "recommendation":
+        fix = nearest(str(parent), ["recommendation"])
+        raise SettingsInvalid(f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix)
+    return declared.from_table(merged(recommendation_domain.table(), {**problem, "domain": table}))
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables laid over tables; a value replaces a value."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        result[key] = merged(below[key], value) if both else value
+    return result
+
+
+def gate_rules(table: Mapping[str, Any]) -> GateRules:
+    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule."""
+    names = list(GateRules.__dataclass_fields__)
+    for key in table:
+        if key not in names:
+            raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
+    return replace(GateRules(), **table)

@@ -1,0 +1,213 @@
+"""The Q-learning agent under its plain name: a face over the learner `tabular.q_learning`, for use in a notebook."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete, MultiDiscrete
+
+from bondhu.domains.recommendation import domain
+from bondhu.domains.recommendation.action import RecommendationAction
+from bondhu.domains.recommendation.state import RecommendationState
+from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew
+from bondhu.learners.tabular.q_learning import QLearning, QLearningState
+from bondhu.types import Array, Batch, Integers, Spec, Version
+
+FORMAT = 1  # of q_table.json
+Table = Mapping[tuple[Any, ...], Mapping[tuple[str, ...], float]]
+
+
+class QLearningAgent:
+    """Holds one table, its exploration rate and its randomness; every step is the learner's own."""
+
+    def __init__(  # noqa: PLR0913  the published constructor
+        self,
+        learning_rate: float = 0.1,
+        discount_factor: float = 0.95,
+        exploration_rate: float = 0.3,
+        exploration_decay: float = 0.995,
+        min_exploration_rate: float = 0.05,
+        *,
+        bins: int = 5,
+        seed: int | None = None,
+    ) -> None:
+        self.learner = QLearning(
+            learning_rate=learning_rate,
+            discount=discount_factor,
+            epsilon=exploration_rate,
+            epsilon_decay=exploration_decay,
+            minimum_epsilon=min_exploration_rate,
+        )
+        self.bins = bins
+        self._encoder = domain(bins=bins).encoder(MultiDiscrete)
+        self._rng = np.random.default_rng(seed)
+        self._allowed = np.ones((1, len(RecommendationAction.all())), bool)
+        self.state = self.learner.init(Spec(self._encoder.space, Discrete(self._allowed.shape[1])), self._rng)
+
+    @classmethod
+    def of_version(cls, version: Version, *, bins: int) -> QLearningAgent:
+        """The agent that holds a stored version's table."""
+        from bondhu import learners
+
+        agent = cls(bins=bins)
+        agent.learner = QLearning(**version.hyperparameters)
+        agent.state = learners.unpack(QLearningState, version.state)
+        return agent
+
+    # ------------------------------------------------------------------------------------------------ act and learn
+
+    def get_action(self, state: RecommendationState, explore: bool = True) -> RecommendationAction:  # noqa: FBT001, FBT002
+        """The action with the highest value, or with probability `epsilon` a random one while exploring."""
+        policy = self.learner.policy(self.state, explore=explore)
+        choice = policy.sample(self._observe(state), self._allowed, self._rng)
+        return RecommendationAction.all()[int(choice.action[0])]
+
+    def update(
+        self,
+        state: RecommendationState,
+        action: RecommendationAction,
+        reward: float,
+        next_state: RecommendationState | None = None,
+    ) -> float:
+        """Q(s,a) ← Q(s,a) + α[r + γ·max_a' Q(s',a') − Q(s,a)]; without a next state the session ends. Returns |error|."""
+        observation = self._observe(state)
+        last = next_state is None
+        batch = Batch(
+            observation=observation,
+            allowed=self._allowed,
+            action=np.array([RecommendationAction.all().index(action)]),
+            probability=np.ones(1),
+            reward=np.array([reward], float),
+            discount=np.array([0.0 if last else 1.0]),
+            has_next=np.zeros(1, bool),
+            next_observation=np.zeros_like(observation) if last else self._observe(next_state),
+            next_allowed=self._allowed,
+            session=np.zeros(1, np.int64),
+            time=np.zeros(1),
+            memo=np.zeros((1, 0)),
+        )
+        self.state, metrics = self.learner.update(self.state, batch, self._rng)
+        return float(metrics["td_error"])
+
+    def _observe(self, state: RecommendationState) -> Array:
+        return self._encoder.one(state.to_context())[None]
+
+    # ---------------------------------------------------------------------------------------------------- look inside
+
+    @property
+    def epsilon(self) -> float:
+        """The present exploration rate."""
+        return float(self.state.epsilon)
+
+    @property
+    def q_table(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], float]]:
+        """{state: {action: Q-value}} of the cells that were tried."""
+        return self._cells(self.state.values, float)
+
+    @property
+    def visit_counts(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], int]]:
+        """{state: {action: how often it was tried}}."""
+        return self._cells(self.state.visits, int)
+
+    def get_stats(self) -> dict[str, float]:
+        """Coverage and size of the table."""
+        visits, values = self.state.visits, self.state.values
+        tried = visits > 0
+        q_values = values[tried]
+        return {
+            "total_states": int(tried.any(axis=1).sum()),
+            "total_state_actions": int(tried.sum()),
+            "total_updates": int(visits.sum()),
+            "avg_q_value": float(q_values.mean()) if q_values.size else 0.0,
+            "max_q_value": float(q_values.max()) if q_values.size else 0.0,
+            "min_q_value": float(q_values.min()) if q_values.size else 0.0,
+            "exploration_rate": self.epsilon,
+        }
+
+    def _cells(self, table: Array, number: type) -> dict[tuple[Any, ...], dict[tuple[str, ...], Any]]:
+        cells: dict[tuple[Any, ...], dict[tuple[str, ...], Any]] = {}
+        rows, columns = np.nonzero(self.state.visits)
+        states = self._states(rows)
+        actions = [action.to_tuple() for action in RecommendationAction.all()]
+        for state, row, column in zip(states, rows, columns, strict=True):
+            cells.setdefault(state, {})[actions[column]] = number(table[row, column])
+        return cells
+
+    def _states(self, rows: Integers) -> list[tuple[Any, ...]]:
+        """Rows of the table back to the state tuples they stand for."""
+        return [RecommendationState.tuple_of_codes(codes) for codes in self.learner.codes_of_rows(self._encoder.space, rows)]
+
+    # --------------------------------------------------------------------------------------------------- save and load
+
+    def save(self, path: str | Path = "models/q_table.json") -> Path:
+        """Write the readable table; written beside and then renamed, so that a crash leaves the old one whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        visits = self.visit_counts
+        body = {
+            "format": FORMAT,
+            "bins": self.bins,
+            "exploration_rate": self.epsilon,
+            "q_table": {
+                _key(state): {_key(action): [value, visits[state][action]] for action, value in row.items()}
+                for state, row in self.q_table.items()
+            },
+        }
+        beside = path.with_suffix(".tmp")
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(body, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        return path
+
+    def load(self, path: str | Path = "models/q_table.json") -> None:
+        """Take over a saved table; raises StateCorrupt or StateTooNew and leaves this agent as it was."""
+        path = Path(path)
+        body = read_table(path)
+        if body["bins"] != self.bins:
+            raise InvalidInput(
+                f"{path} was learned with bins={body['bins']}, this agent has bins={self.bins}.",
+                field="bins",
+                value=body["bins"],
+                fix=f"Make the agent with QLearningAgent(bins={body['bins']}).",
+            )
+        fresh = QLearningAgent(bins=self.bins)
+        actions = {_key(action.to_tuple()): index for index, action in enumerate(RecommendationAction.all())}
+        values, visits = fresh.state.values, fresh.state.visits
+        try:
+            for key, row in body["q_table"].items():
+                observation = RecommendationState.codes_of_tuple(key.split("|"))
+                position = int(self.learner.rows_of(self._encoder.space, observation[None])[0])
+                for action, (value, count) in row.items():
+                    values[position, actions[action]], visits[position, actions[action]] = value, count
+        except (KeyError, ValueError, TypeError) as error:
+            raise StateCorrupt(f"{path} holds an entry that is no state or action: {error}.", fix=RETRAIN) from error
+        self.state = QLearningState(**{**fresh.state.__dict__, "epsilon": np.float64(body["exploration_rate"])})
+
+
+RETRAIN = "Remove the file and train again: `bondhu train`."
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The contents of a q_table.json, checked; raises StateCorrupt or StateTooNew."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StateCorrupt(f"There is no {path}.", fix="Train first: `bondhu train`.") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise StateCorrupt(f"{path} is not whole: {error}.", fix=RETRAIN) from error
+    if not isinstance(body, dict) or not isinstance(body.get("q_table"), dict) or "bins" not in body:
+        raise StateCorrupt(f"{path} is not a Q-table.", fix=RETRAIN)
+    if body.get("format", 0) > FORMAT:
+        raise StateTooNew(f"{path} has format {body['format']}, this release reads up to {FORMAT}.", fix="Upgrade Bondhu.")
+    return body
+
+
+def _key(parts: tuple[Any, ...]) -> str:
+    return "|".join(str(part) for part in parts)

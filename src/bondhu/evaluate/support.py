@@ -1,0 +1,100 @@
+"""What every estimator asks of a log before it answers, and how its terms become an Estimate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bondhu.equations.intervals import student
+from bondhu.equations.weights import effective_samples, importance
+from bondhu.types import Batch, Estimate, Floats, Policy
+
+# A 95 % interval on 50 effective rows is +-0.28 standard deviations of the reward wide: below, an answer is noise, and
+# the few large weights that carry it make Student's interval too short.
+MINIMUM_EFFECTIVE_SAMPLES = 50.0
+STRAY = 0.1  # how far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy
+SURE = 0.999  # confidence beyond which it is not chance
+
+
+class Support(NamedTuple):
+    """How far a log speaks for a policy."""
+
+    weights: Floats  # [T] importance weights
+    effective_samples: float  # NaN where more decisions of this kind would not help
+    refused: str | None
+
+
+def support(policy: Policy, batch: Batch, minimum: float) -> Support:
+    """Importance weights of the batch, or the reason why it cannot say what the policy is worth."""
+    broken = _broken(batch)
+    if broken:
+        return Support(np.empty(0), np.nan, broken)
+    chance = policy.probability(batch.observation, batch.allowed, batch.action)
+    if not np.all((chance >= 0) & (chance <= 1 + 1e-9)):  # false for NaN too
+        row = int(np.argmin((chance >= 0) & (chance <= 1 + 1e-9)))
+        return Support(np.empty(0), np.nan, f"The policy gives probability {chance[row]} to the action of row {row}.")
+    weights = importance(chance, batch.probability)
+    effective = effective_samples(weights)
+    forced = int((batch.probability >= 1).sum())
+    stray = _stray(weights, batch, forced)
+    if forced == len(batch) and bool((weights < 1 - 1e-9).any()):
+        reason = (
+            "The log contains no exploration: every decision was taken with probability 1, so nothing is known of the "
+            "other actions. Set [exploration] rate and collect new decisions."
+        )
+        return Support(weights, np.nan, reason)
+    if effective == 0:
+        reason = f"No overlap: the policy never takes the action that was logged, in any of {len(batch):,} decisions."
+        return Support(weights, np.nan, reason)
+    if effective < minimum:
+        reason = (
+            f"The {len(batch):,} decisions are worth {effective:.1f} effective samples for this policy, fewer than "
+            f"{minimum:g}. Collect more decisions, or judge a policy closer to the one that acted."
+        )
+        return Support(weights, effective, reason)
+    return Support(weights, np.nan if stray else effective, stray)
+
+
+def _broken(batch: Batch) -> str | None:
+    """The first row that cannot be a logged decision."""
+    if len(batch) == 0:
+        return "There are no settled decisions to judge with. Wait until feedback has settled, or widen the window."
+    checks = (
+        ("probability", batch.probability, (batch.probability > 0) & (batch.probability <= 1), "outside (0, 1]"),
+        ("reward", batch.reward, np.isfinite(batch.reward), "not a number"),
+        ("action", batch.action, (batch.action >= 0) & (batch.action < batch.allowed.shape[1]), "not an action"),
+    )
+    for name, column, good, fault in checks:
+        if not good.all():
+            row = int(np.argmin(good))
+            return f"Row {row} has {name} {column[row]}, which is {fault} ({int((~good).sum()):,} such rows). Mend it."
+    open_to = batch.allowed[np.arange(len(batch)), batch.action]
+    if not open_to.all():
+        row = int(np.argmin(open_to))
+        return f"Row {row} took action {batch.action[row]}, which was not allowed there. Mend the log."
+    return None
+
+
+def _stray(weights: Floats, batch: Batch, forced: int) -> str | None:
+    """Weights average 1 where logged probabilities are right and the log tries all that the policy does."""
+    mean = float(weights.mean())
+    low, high = student(weights, SURE, batch.session)
+    if abs(mean - 1) <= STRAY or low <= 1 <= high:
+        return None
+    return (
+        f"The log does not fit the policy: importance weights average {mean:.3f} (99.9 % interval {low:.3f} to "
+        f"{high:.3f}) where 1 is expected. Either the policy takes actions the log never tried ({forced:,} decisions "
+        "were logged with probability 1), or the logged probabilities are wrong."
+    )
+
+
+def refusal(reason: str, effective: float) -> Estimate:
+    """An Estimate that says why it says nothing else."""
+    return Estimate(np.nan, np.nan, np.nan, effective, np.empty(0), reason)
+
+
+def estimate(terms: Floats, batch: Batch, confidence: float, effective: float) -> Estimate:
+    """The mean of the terms, with Student's interval over sessions."""
+    low, high = student(terms, confidence, batch.session)
+    return Estimate(float(terms.mean()), low, high, effective, terms)

@@ -1,0 +1,158 @@
+"""What every log refuses, whichever store is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, NoReturn
+
+import msgspec
+import numpy as np
+
+from bondhu.errors import InvalidInput, nearest
+from bondhu.types import Decision, Feedback
+
+LONGEST_ID = 128  # characters
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+encode = msgspec.json.Encoder(enc_hook=_plain).encode
+decode = msgspec.json.Decoder().decode
+
+
+def checked_context(row: Decision) -> bytes:
+    """The context as JSON; raises InvalidInput where the decision could not be read back as it is."""
+    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = row
+    try:
+        if (
+            0 < len(id_) <= LONGEST_ID
+            and 0.0 < probability <= 1.0
+            and isfinite(time)
+            and type(allowed) is tuple
+            and action in allowed
+            and type(memo) is tuple
+            and isinstance(context, Mapping)
+        ):
+            (id_ + domain + session + action + version + variant + (user or "")).encode()  # text, and Unicode
+            data = encode(context)
+            if b"null" not in data or _without_json(context) is None:  # JSON has no NaN: it would become null
+                return data
+    except (TypeError, UnicodeEncodeError):
+        pass
+    _explain_decision(row)
+
+
+def check_feedback(row: Feedback) -> None:
+    """Raises InvalidInput where the feedback could not be read back as it is."""
+    id_, decision_id, signal, value, time, replaces = row
+    try:
+        if (
+            0 < len(id_) <= LONGEST_ID
+            and 0 < len(decision_id) <= LONGEST_ID
+            and isfinite(time)
+            and (isfinite(value) if value is not None else replaces is not None)
+            and (replaces is None or (0 < len(replaces) <= LONGEST_ID and replaces != id_))
+        ):
+            (id_ + decision_id + signal + (replaces or "")).encode()
+            return
+    except (TypeError, UnicodeEncodeError):
+        pass
+    _explain_feedback(row)
+
+
+def _explain_decision(row: Decision) -> NoReturn:
+    _text(row, "id", longest=LONGEST_ID)
+    for name in ("domain", "session", "action", "version", "variant"):
+        _text(row, name)
+    if row.user is not None:
+        _text(row, "user")
+    _number(row, "time")
+    if not (_is_number(row.probability) and 0.0 < row.probability <= 1.0):
+        _refuse(row, "probability", "It must be greater than 0 and at most 1: the chance that `action` had.")
+    if type(row.allowed) is not tuple or not all(isinstance(each, str) for each in row.allowed):
+        _refuse(row, "allowed", "It must be a tuple of action names.")
+    if row.action not in row.allowed:
+        _refuse(row, "action", f"It must be one of `allowed`. {nearest(row.action, row.allowed)}")
+    if type(row.memo) is not tuple:
+        _refuse(row, "memo", "It must be a tuple of numbers.")
+    _explain_context(row)
+
+
+def _explain_context(row: Decision) -> NoReturn:
+    if not isinstance(row.context, Mapping):
+        _refuse(row, "context", "It must be an object: a value for each field.")
+    found = _without_json(row.context)
+    name, value = found or ("context", row.context)
+    raise InvalidInput(
+        f"Decision {row.id!r} has {value!r} in context field {name!r}, which JSON cannot hold.",
+        field=name,
+        value=value,
+        fix="Send a finite number, text, true, false, null, a list or an object.",
+    )
+
+
+def _explain_feedback(row: Feedback) -> NoReturn:
+    for name in ("id", "decision_id"):
+        _text(row, name, longest=LONGEST_ID)
+    _text(row, "signal")
+    _number(row, "time")
+    if row.replaces is not None:
+        _text(row, "replaces", longest=LONGEST_ID)
+    if row.replaces == row.id:
+        _refuse(row, "replaces", "It must name an earlier feedback; a revision needs an id of its own.")
+    if row.value is None:
+        _refuse(row, "value", "A feedback without a value revokes another: name that one in `replaces`.")
+    _number(row, "value")
+    raise AssertionError(row)
+
+
+def _text(row: Decision | Feedback, name: str, longest: int | None = None) -> None:
+    value = getattr(row, name)
+    if not isinstance(value, str):
+        _refuse(row, name, "It must be text.")
+    if longest and not 0 < len(value) <= longest:
+        _refuse(row, name, f"It must have 1 to {longest} characters; it has {len(value)}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        _refuse(row, name, "It must be valid Unicode.")
+
+
+def _number(row: Decision | Feedback, name: str) -> None:
+    value = getattr(row, name)
+    if not (_is_number(value) and isfinite(value)):
+        _refuse(row, name, "It must be a finite number.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def _refuse(row: Decision | Feedback, name: str, fix: str) -> NoReturn:
+    kind, value = type(row).__name__, getattr(row, name)
+    raise InvalidInput(f"{kind} {row.id!r} got {name} = {value!r}.", field=name, value=value, fix=fix)
+
+
+def _without_json(value: Any, name: str = "context") -> tuple[str, Any] | None:
+    """The first name and value inside a context that JSON cannot hold, or None."""
+    if isinstance(value, Mapping):
+        inside = ((str(key), each) for key, each in value.items())
+    elif isinstance(value, list | tuple):
+        inside = ((name, each) for each in value)
+    else:
+        return None if _encodes(value) else (name, value)
+    return next((found for key, each in inside if (found := _without_json(each, key))), None)
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        return value is None or encode(value) != b"null"
+    except (TypeError, UnicodeEncodeError):
+        return False

@@ -1,0 +1,138 @@
+"""Recognises the usual troubles of a deployment from what its stores say, and names the fix for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bondhu.types import Task
+
+
+class Finding(NamedTuple):
+    """One trouble: which case, what shows it, and what to do."""
+
+    case: str
+    evidence: str
+    fixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the doctor looks at; `app` collects it."""
+
+    trainings: Sequence[Task]  # newest first
+    decisions: int  # in the log
+    feedback: int
+    discount: float  # of the learner
+    largest_reward: float  # the most that one decision can earn
+    model_problem: str | None  # what went wrong when the live version or q_table.json was read
+    exploration: float
+
+
+MINIMUM_DECISIONS = 1000  # before a policy should go live
+MINIMUM_VISITS = 2.0  # mean visits of a tried state-action pair
+RUNS = 3  # trainings that make a trend
+
+
+def examine(facts: Facts) -> list[Finding]:
+    """Every trouble that the facts show, worst first; an empty list is good health."""
+    found = [model_missing(facts), diverging(facts), no_improvement(facts), too_little_data(facts), no_exploration(facts)]
+    return [finding for finding in found if finding]
+
+
+def model_missing(facts: Facts) -> Finding | None:
+    """The live version or its readable table is missing or damaged."""
+    if not facts.model_problem:
+        return None
+    fixes = ("Remove the damaged q_table.json and train again: `bondhu train`.", "Or go back: `bondhu rollback`.")
+    return Finding("model not loading", facts.model_problem, fixes)
+
+
+def diverging(facts: Facts) -> Finding | None:
+    """Q-values above what any policy could earn, r_max / (1 - γ), or doubling from run to run."""
+    sizes = [size for size in map(_largest_value, reversed(facts.trainings)) if size is not None][-RUNS:]
+    bound = facts.largest_reward / max(1 - facts.discount, 1e-9) if facts.discount < 1 else np.inf
+    if not sizes:
+        return None
+    doubling = len(sizes) == RUNS and all(later > 2 * earlier > 0 for earlier, later in pairwise(sizes))
+    if np.isfinite(sizes[-1]) and sizes[-1] <= bound and not doubling:
+        return None
+    evidence = f"The largest |Q| was {', '.join(f'{size:.3g}' for size in sizes)}; no policy can earn more than {bound:.3g}."
+    return Finding(
+        "Q-values diverging",
+        evidence,
+        (
+            "Reduce the step: [learner] learning_rate = 0.05.",
+            "Look less far ahead: [learner] discount = 0.9.",
+            "Check that the weights in [reward.signals] are of the order of 1.",
+            "Then start over: `bondhu train --from-scratch`.",
+        ),
+    )
+
+
+def no_improvement(facts: Facts) -> Finding | None:
+    """The average reward of the last trainings did not rise."""
+    rewards = [float(_training(task).get("average_reward") or 0.0) for task in reversed(_completed(facts))][-RUNS:]
+    if len(rewards) < RUNS or rewards[-1] > rewards[0] + 0.01:
+        return None
+    evidence = f"The average reward of the last {RUNS} trainings was {', '.join(f'{r:.3f}' for r in rewards)}."
+    return Finding(
+        "no training improvement",
+        evidence,
+        (
+            f"Check how sparse rewards are: {facts.feedback} feedback for {facts.decisions} decisions.",
+            "Learn faster: [learner] learning_rate = 0.2.",
+            "Explore longer: [exploration] rate = 0.05 or more, so that better actions can be found.",
+            "Check that there is enough positive feedback.",
+        ),
+    )
+
+
+def too_little_data(facts: Facts) -> Finding | None:
+    """Few decisions, or few visits to each state-action pair that was tried."""
+    stats = _training(_completed(facts)[0]).get("agent_stats", {}) if _completed(facts) else {}
+    pairs, visits = float(stats.get("cells_visited", 0)), float(stats.get("total_visits", 0))
+    thin = pairs > 0 and visits / pairs < MINIMUM_VISITS
+    if facts.decisions >= MINIMUM_DECISIONS and not thin:
+        return None
+    evidence = f"There are {facts.decisions} decisions in the log" + (
+        f"; each state-action pair that was tried was tried {visits / pairs:.1f} times." if pairs else "."
+    )
+    return Finding(
+        "insufficient data",
+        evidence,
+        (
+            "Let users with less in: [training] min_interactions_per_user = 3.",
+            "Read more days: [training] days_back = 14.",
+            "Have fewer states: bins = 3 in the number fields of [context].",
+            "Start from simulated users: `bondhu demo` shows how.",
+        ),
+    )
+
+
+def no_exploration(facts: Facts) -> Finding | None:
+    """Without exploration nothing new can be learned, and no candidate can be evaluated."""
+    if facts.exploration > 0:
+        return None
+    return Finding(
+        "no exploration",
+        "[exploration] rate is 0: the log will hold only what the policy in force already prefers.",
+        ("Set [exploration] rate = 0.05 in bondhu.toml so that candidates can be evaluated.",),
+    )
+
+
+def _completed(facts: Facts) -> list[Task]:
+    return [task for task in facts.trainings if task.status == "completed"]
+
+
+def _training(task: Task) -> Mapping[str, Any]:
+    return task.metadata.get("training", {})
+
+
+def _largest_value(task: Task) -> float | None:
+    value = _training(task).get("agent_stats", {}).get("max_abs_q")
+    return None if value is None else float(value)

@@ -1,0 +1,22 @@
+"""The rule that takes the best value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bondhu.policies.drawing import evenly
+from bondhu.types import Booleans, Floats
+
+
+def greedy(values: Floats, allowed: Booleans) -> Floats:
+    """p(a) = 1 / |argmax| on the allowed actions of exactly the highest value, 0 elsewhere: `[T, A]`."""
+    if np.count_nonzero(allowed) == allowed.size:
+        return evenly(values == _highest(values))
+    within = np.where(allowed, values, -np.inf)
+    return evenly((within == _highest(within)) & allowed)
+
+
+def _highest(values: Floats) -> Floats:
+    """The maximum of each row, in a form that compares with `values`: `[T, 1]`, or a number for one row."""
+    highest: Floats = values[0, values[0].argmax()] if len(values) == 1 else values.max(axis=-1, keepdims=True)
+    return highest

@@ -1,0 +1,55 @@
+"""Ids that sort by time (UUID version 7, RFC 9562), and the random number that belongs to each id."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+from bondhu.types import Floats
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Ids:
+    """UUIDv7 in ascending order: 48 bits of milliseconds, 12 that count within one, 60 at random."""
+
+    def __init__(self) -> None:
+        self._next = 0  # (milliseconds << 12) + count
+        self._lock = threading.Lock()
+
+    def __call__(self, count: int, now: float) -> list[str]:
+        """`count` new ids at `now` (seconds)."""
+        with self._lock:
+            first = max(int(now * 1000) << 12, self._next)
+            self._next = first + count
+        noise = os.urandom(8 * count).hex()
+        rows = zip(range(first, first + count), range(0, 16 * count, 16), strict=True)
+        digits = [f"{ticks:015x}{noise[at : at + 15]}" for ticks, at in rows]
+        return [f"{d[:8]}-{d[8:12]}-7{d[12:15]}-8{d[15:18]}-{d[18:]}" for d in digits]
+
+
+def made_at(identity: str) -> float | None:
+    """When a UUIDv7 was made, in seconds; None for any other text."""
+    if not _UUID7.fullmatch(identity):
+        return None
+    return int(identity[:8] + identity[9:13], 16) / 1000
+
+
+class Draws:
+    """The uniform numbers in [0, 1) that belong to decision ids: the same ids give the same numbers, for ever."""
+
+    def __init__(self, domain: str, ids: Iterable[str]) -> None:
+        prefix = domain.encode() + b"\0"
+        self._bits = [blake2b(prefix + each.encode(), digest_size=8).digest() for each in ids]
+
+    def random(self, size: int, /) -> Floats:
+        """53 bits of each hash, as a fraction."""
+        bits = np.frombuffer(b"".join(self._bits), ">u8")
+        if size != len(bits):
+            raise ValueError(f"{size} numbers asked for {len(bits)} decisions: one number belongs to each.")
+        return (bits >> np.uint64(11)) * 2.0**-53

@@ -1,0 +1,151 @@
+"""What goes over the wire. The same records are the arguments of the Python calls, so nothing is copied in between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bondhu.errors import BondhuError, InvalidInput, nearest
+
+LARGEST_BATCH = 1_000  # items; more of them would make single decisions wait
+LONGEST_ID = 128  # characters
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for one decision."""
+
+    context: Mapping[str, Any]
+    id: str | None = None  # your own id makes a retry safe: the same request gets the same decision
+    session: str | None = None  # default: the user, or else this decision alone
+    user: str | None = None
+    allowed: Sequence[str] | None = None  # default: every action
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One decision; send `id` back with each feedback."""
+
+    id: str
+    action: str
+    probability: float
+    version: str
+
+
+class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for many decisions: all of them are made, or none."""
+
+    requests: list[Request]
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """One decision a request, in their order."""
+
+    decisions: list[Answer]
+
+
+class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something somebody said about one decision."""
+
+    decision_id: str
+    signal: str
+    value: float | None = 1.0  # null takes back the feedback named by `replaces`
+    id: str | None = None  # your own id makes a retry safe
+    replaces: str | None = None  # id of the earlier feedback that this one revises or takes back
+
+
+class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one feedback."""
+
+    id: str | None
+    decision_id: str
+    status: str  # "stored"; "waiting" until its decision is visible; "refused"
+    error: Mapping[str, Any] | None = None
+
+
+class SaidMany(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Many feedbacks: each is stored or refused for itself."""
+
+    feedback: list[Said]
+
+
+class HeardMany(msgspec.Struct, frozen=True):
+    """What became of each feedback, in their order."""
+
+    results: list[Heard]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One action that could have been taken."""
+
+    action: str
+    probability: float
+    value: float | None  # what the version expected of it, where it says so
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """One decision, why it was made, and what was said of it."""
+
+    decision: Mapping[str, Any]
+    candidates: list[Candidate]
+    explored: bool  # whether another action was more probable
+    why: str
+    replayed: bool  # whether deciding again gives this action with this probability
+    feedback: list[Mapping[str, Any]]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong and what to do."""
+
+    code: str
+    message: str
+    field: str | None = None
+    value: Any = None
+    fix: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The shape of every error."""
+
+    error: Problem
+
+
+def problem(error: BondhuError) -> Problem:
+    """An exception as it is told to the caller."""
+    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+    return Problem(code, error.what, error.field, _shown(error.value), error.fix)
+
+
+def mistake(error: Exception, shape: type[msgspec.Struct]) -> InvalidInput:
+    """What msgspec says of a body that is JSON but not of this shape, in this project's words."""
+    text, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".") or None
+    name = text.split("`")[1] if "`" in text else ""
+    if text.startswith("Object contains unknown field"):
+        known = _inner(shape).__struct_fields__ if field else shape.__struct_fields__
+        where = f"{field}.{name}" if field else name
+        return InvalidInput(f"Unknown field '{name}'.", field=where, value=name, fix=nearest(name, known))
+    if text.startswith("Object missing required field"):
+        where = f"{field}.{name}" if field else name
+        return InvalidInput(f"The field '{name}' is missing.", field=where, fix=f"Add '{name}'.")
+    return InvalidInput(f"{text}.".replace("`", "'"), field=field, fix="Compare it with /openapi.json.")
+
+
+def _inner(shape: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    return {Requests: Request, SaidMany: Said}.get(shape, shape)
+
+
+def _shown(value: Any) -> Any:
+    """The value if it is short and plain; else its beginning."""
+    if value is None or isinstance(value, bool | int | float) and abs(value) < 1e300:
+        return value
+    return value if isinstance(value, str) and len(value) <= 200 else repr(value)[:200]
+
+
+def plain(value: Any) -> Any:
+    """NumPy values inside of what is told to a caller."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value)

@@ -1,0 +1,94 @@
+"""Drives a policy through Gymnasium environments and returns what happened as a Batch, right at every cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from bondhu.errors import InvalidInput
+from bondhu.types import Array, Batch, Booleans, Policy
+
+_Trace = dict[str, list[Array]]
+
+
+def simulate(env: VectorEnv[Any, Any, Any], policy: Policy, steps: int, rng: np.random.Generator) -> Batch:
+    """Act for `steps` steps in each of N environments; the Batch has at most steps x N rows, trajectory by trajectory.
+
+    An environment may restrict the actions through `info["action_mask"]`, [N, A]. The environment must reset itself on
+    the step after an end (Gymnasium's NEXT_STEP): that step ignores the action, so it becomes no row.
+    """
+    if env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
+        raise InvalidInput(
+            "This environment does not reset on the step after an end.",
+            field="autoreset_mode",
+            value=env.metadata.get("autoreset_mode"),
+            fix="Make it with autoreset_mode=AutoresetMode.NEXT_STEP.",
+        )
+    observation, info = env.reset(seed=int(rng.integers(2**31)))
+    actions = int(env.single_action_space.n)  # type: ignore[attr-defined]  # Discrete
+    allowed = _mask(info, env.num_envs, actions)
+    live = np.ones(env.num_envs, bool)  # False on the step that only resets
+    trace: _Trace = {}
+    for _ in range(steps):
+        choice = policy.sample(observation, allowed, rng)
+        following, reward, terminated, truncated, info = env.step(choice.action)
+        next_allowed = _mask(info, env.num_envs, actions)
+        _keep(
+            trace,
+            observation=observation,
+            allowed=allowed,
+            action=choice.action,
+            probability=choice.probability,
+            reward=reward,
+            discount=1.0 - terminated,
+            next_observation=following,
+            next_allowed=next_allowed,
+            live=live,
+            ended=terminated | truncated,
+        )
+        live = ~(terminated | truncated)
+        observation, allowed = following, next_allowed
+    return _batch(trace)
+
+
+def _mask(info: dict[str, Any], environments: int, actions: int) -> Booleans:
+    mask = info.get("action_mask")
+    return np.ones((environments, actions), bool) if mask is None else np.asarray(mask, bool).copy()
+
+
+def _keep(trace: _Trace, **columns: Array) -> None:
+    for name, column in columns.items():
+        trace.setdefault(name, []).append(np.array(column))
+
+
+def _batch(trace: _Trace) -> Batch:
+    """From [steps][N] to rows that hold one trajectory after the other."""
+    columns = {name: np.stack(parts, axis=1) for name, parts in trace.items()}  # [N, steps, ...]
+    live, ended = columns.pop("live"), columns.pop("ended")
+    starts = np.zeros_like(live)
+    starts[:, 0] = True
+    starts[:, 1:] = ~live[:, :-1]  # the step after the resetting one opens a trajectory
+    cut = ended.copy()
+    cut[:, -1] = True
+    rows = {name: column[live] for name, column in columns.items()}
+    session = np.cumsum(starts[live]) - 1
+    return Batch(
+        observation=_two_dimensional(rows["observation"]),
+        allowed=rows["allowed"],
+        action=rows["action"],
+        probability=rows["probability"],
+        reward=rows["reward"].astype(float),
+        discount=rows["discount"].astype(float),
+        has_next=~cut[live],
+        next_observation=_two_dimensional(rows["next_observation"]),
+        next_allowed=rows["next_allowed"],
+        session=session,
+        time=np.arange(len(session), dtype=float),
+        memo=np.zeros((len(session), 0)),
+    )
+
+
+def _two_dimensional(observation: Array) -> Array:
+    return observation[:, None] if observation.ndim == 1 else observation

@@ -1,0 +1,47 @@
+"""Which decisions a training reads, and which people are kept back so that a candidate is judged on rows it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+from bondhu.types import Booleans, Event, Version
+
+DAY = 86_400.0  # seconds
+
+
+class Window(NamedTuple):
+    """Settlement times (start, end] in UNIX seconds: consecutive windows hold each decision exactly once."""
+
+    start: float
+    end: float
+
+
+def parent_id(events: Sequence[Event]) -> str | None:
+    """The version to learn on from: the newest one, or the live one after a rollback; None to start afresh."""
+    for event in reversed(events):
+        if event.kind == "added":
+            return event.version
+        if event.kind == "rolled_back":
+            return event.version or None
+    return None
+
+
+def next_window(parent: Version | None, now: float, days_back: float) -> Window:
+    """The last `days_back` days, less what the parent has learned already."""
+    trained_until = float(parent.notes.get("window_end", 0.0)) if parent else 0.0
+    return Window(max(now - days_back * DAY, trained_until), now)
+
+
+def held_out(people: Sequence[str], share: float) -> Booleans:
+    """Whether each person is kept for judging: a hash of the name decides, so it is the same in every window."""
+    limit = int(share * 2**32)
+    kept = {person: _hash32(person) < limit for person in set(people)}
+    return np.fromiter((kept[person] for person in people), bool, len(people))
+
+
+def _hash32(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=4, person=b"holdout").digest(), "big")
