@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,18 @@ from bondhu.domains import recommendation as recommendation_domain
 from bondhu.errors import BondhuError, InvalidInput, SettingsInvalid, StateCorrupt, UnknownName, nearest
 from bondhu.evaluate.gate import GateRules
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
+from bondhu.monitor.doctor import Facts
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
+from bondhu.registry.lifecycle import BASELINE
 from bondhu.schedule.lock import only_one
 from bondhu.serve.decide import Decider
 from bondhu.settings import Settings
 from bondhu.train.judge import Judgement, judge
 from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
-from bondhu.types import Acting, Deployment, Domain, Event, Task, Tasks, Verdict, Version
+from bondhu.types import Acting, Deployment, Domain, Event, Metrics, Task, Tasks, Version
 
-BASELINE = "baseline"
 ESTIMATORS = ("ips", "snips", "direct_method", "doubly_robust")  # the gate looks at the last
 
 
@@ -92,13 +92,13 @@ class App:
 
     def rollback(self, *, reason: str) -> str:
         """Put the version before the live one in force again; returns it ("baseline" at the start of the line)."""
-        events = self.deployment.registry.events(self.domain.name)
-        if lifecycle.live(events) is None:
-            raise InvalidInput("The baseline is in force; there is nothing to roll back.", field="version", fix="")
-        previous = lifecycle.previous(events)
-        event = Event(self.now(), "rolled_back", previous or "", reason, {})
-        self.deployment.registry.record(self.domain.name, event)
-        return previous or BASELINE
+        previous = lifecycle.previous(self.deployment.registry.events(self.domain.name))
+        if previous is None:
+            raise InvalidInput(
+                "The baseline is in force: there is nothing to roll back.", field="version", fix="`bondhu status` shows it."
+            )
+        self.deployment.registry.record(self.domain.name, Event(self.now(), "rolled_back", previous, reason, {}))
+        return previous
 
     def decider(self) -> Decider:
         """The live loop on this deployment."""
@@ -169,7 +169,8 @@ class App:
         holdout: float | None = None,
     ) -> Judgement:
         """Estimate a version and the one it would replace on held-out decisions."""
-        version = self.candidate(name)
+        version = self.candidate(name) if name != BASELINE else BASELINE
+        trained_on = 0.0 if version == BASELINE else self.deployment.registry.load(version).notes.get("interactions", 0)
         window = window or Window(self.now() - self.settings.training.days_back * DAY, self.now())
         share = self.settings.training.holdout if holdout is None else holdout
         return judge(
@@ -180,8 +181,38 @@ class App:
             holdout=share,
             estimators=[evaluate.find(each)() for each in ESTIMATORS],
             rules=self.rules,
+            facts={"interactions": trained_on, "exploration": self.settings.exploration.rate},
+        )
+
+    # ---------------------------------------------------------------------------------------------------------- health
+
+    def facts(self) -> Facts:
+        """What the doctor looks at."""
+        log = self.deployment.log.summary(self.domain.name)  # type: ignore[attr-defined]  # beyond the port
+        signals = self.domain.reward.signals.values()
+        return Facts(
+            trainings=self.tasks.recent("rl_training", 10),
+            decisions=log.decisions,
+            feedback=log.feedback,
+            discount=float(self.settings.learner.hyperparameters.get("discount", 0.95)),
+            largest_reward=sum(max(abs(each.weight * each.low), abs(each.weight * each.high)) for each in signals),
+            model_problem=self.model_problem(),
             exploration=self.settings.exploration.rate,
         )
+
+    def model_problem(self) -> str | None:
+        """What is wrong with the live version, the newest one or the readable table; None when all of them load."""
+        try:
+            for name in {self.live(), *self.versions()[-1:]}:
+                self.acting(name)
+            table = self.settings.path(self.settings.store.models) / "q_table.json"
+            if self.versions() and self.domain.name == "recommendation":
+                from bondhu.domains.recommendation.agent import read_table
+
+                read_table(table)
+        except BondhuError as error:
+            return str(error)
+        return None
 
 
 def restore(version: Version) -> Acting:
@@ -201,7 +232,7 @@ def training_metadata(run: TrainingRun) -> dict[str, Any]:
     body: dict[str, Any] = {
         "average_reward": trained.report.mean_reward,
         "users_trained": trained.report.users,
-        "agent_stats": dict(trained.metrics),
+        "agent_stats": agent_stats(trained.metrics),
         "report": asdict(trained.report),
         "version": trained.version.id if trained.version else None,
         "promoted": run.promoted,
@@ -209,6 +240,12 @@ def training_metadata(run: TrainingRun) -> dict[str, Any]:
     if run.judgement:
         body["verdict"] = asdict(run.judgement.verdict)
     return body
+
+
+def agent_stats(metrics: Metrics) -> dict[str, float]:
+    """A learner's metrics, with coverage under the names that the recommendation system's reports use."""
+    names = {"states": "total_states", "cells": "total_state_actions", "largest_value": "max_q_value"}
+    return {**metrics, **{name: metrics[metric] for metric, name in names.items() if metric in metrics}}
 
 
 # ------------------------------------------------------------------------------------------------------------- opening

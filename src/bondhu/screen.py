@@ -11,7 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bondhu.app import App, TrainingRun
 from bondhu.errors import BondhuError
+from bondhu.monitor.doctor import Finding
+from bondhu.registry import lifecycle
+from bondhu.registry.lifecycle import BASELINE
+from bondhu.train.judge import Judgement
 from bondhu.types import Estimate, Verdict
 
 console = Console(highlight=False)
@@ -85,3 +90,77 @@ def problem(error: BondhuError) -> None:
     errors.print(f"[bold red]{escape(error.what)}[/]")
     if error.fix:
         errors.print(f"  {escape(error.fix)}")
+
+
+def training(run: TrainingRun) -> None:
+    """What a training did and what the gate says of its candidate."""
+    trained, report = run.trained, run.trained.report
+    facts(
+        "Training",
+        {
+            "version": trained.version.id if trained.version else "none: there was nothing new to learn from",
+            "decisions settled": f"{report.settled:,}, of {report.users:,} users",
+            "outstanding": f"{report.outstanding:,} still wait for feedback; a later training takes them up",
+            "without feedback": f"{report.defaulted:,} count as the default reward",
+            "late feedback": f"{report.late:,} rows, worth {report.late_reward:+.2f} in all",
+            "average reward": f"{report.mean_reward:.4f}",
+            **{name: f"{value:,.4g}" for name, value in trained.metrics.items()},
+        },
+    )
+    if run.judgement and trained.version:
+        judgement(trained.version.id, "the policy in force", run.judgement)
+        word = "It is live." if run.promoted else f"Put it in force with `bondhu promote {trained.version.id}`."
+        if run.promoted or run.judgement.verdict.decision == "promote":
+            console.print(word)
+
+
+def judgement(candidate: str, live: str, result: Judgement) -> None:
+    """Estimates of both policies, and the verdict."""
+    title = f"On {result.report.settled:,} decisions of people it was not trained on"
+    estimates(title, {candidate: result.candidate, live: result.live})
+    verdict(result.verdict)
+
+
+def status(app: App) -> None:
+    """What is live, what the log holds and what the last trainings did."""
+    name, now = app.domain.name, app.now()
+    log = app.deployment.log.summary(name)  # type: ignore[attr-defined]  # beyond the port
+    facts(
+        f"{name}",
+        {
+            "live": app.live() or BASELINE,
+            "decisions": f"{log.decisions:,} from {moment(log.first)} to {moment(log.last)}",
+            "feedback": f"{log.feedback:,}, of which {log.unknown_decision:,} wait for their decision",
+            "store": f"{log.size / 1e6:,.1f} MB",
+            "exploration": f"{app.settings.exploration.rate:.0%} of decisions",
+            "now": moment(now),
+        },
+    )
+    standings = lifecycle.versions(app.deployment.registry.events(name))[-10:]
+    table("Versions", ("version", "status", "since"), [(each.version, each.status, moment(each.changed)) for each in standings])
+    runs = app.tasks.recent("rl_training", 5)
+    table(
+        "Trainings",
+        ("at", "status", "users", "decisions", "average reward", "error"),
+        [
+            (
+                moment(run.executed_at),
+                run.status,
+                f"{run.users_processed:,}",
+                f"{run.records_processed:,}",
+                f"{run.metadata.get('training', {}).get('average_reward', 0.0):.4f}",
+                run.error or "",
+            )
+            for run in runs
+        ],
+    )
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """What the doctor found."""
+    if not found:
+        console.print("[green]Nothing is wrong.[/]")
+    for finding in found:
+        console.print(f"[bold yellow]{escape(finding.case)}[/]: {escape(finding.evidence)}")
+        for fix in finding.fixes:
+            console.print(f"  · {escape(fix)}")

@@ -53,7 +53,8 @@ def bootstrap(
     sizes: Floats = np.ones(len(terms))
     if groups is not None:
         _, number = np.unique(groups, return_inverse=True)
-        sums, sizes = np.bincount(number, weights=terms), np.bincount(number).astype(np.float64)
+        sums = np.asarray(np.bincount(number, weights=terms), np.float64)
+        sizes = np.bincount(number).astype(np.float64)
     means = np.empty(resamples)
     step = max(1, 4_000_000 // len(sums))  # resamples drawn at once: 32 MB of row numbers
     for start in range(0, resamples, step):

@@ -16,11 +16,12 @@ from bondhu.types import Batch, Estimate, Floats, Policy
 
 @dataclass(frozen=True)
 class DirectMethod:
-    """`V = mean_t sum_a pi(a | x_t) q(x_t, a)`: as narrow as its model is, and as biased.
+    """`V = mean_t [ sum_a pi(a | x_t) q(x_t, a) + omega_t (r_t - q(x_t, a_t)) ]`: as narrow as its model is good.
 
-    With ridge regression V is linear in the rewards, `V = mean(omega_t r_t)` with `omega` found by solving for the
-    policy's features instead of the rewards', so the interval adds the model's own noise, `omega_t` times its
-    out-of-fold errors (Bruns-Smith et al. 2025). The model's bias is in no interval: prefer `dr` to prove anything.
+    q is a ridge regression. `omega` are the weights that a barely penalised one gives each reward in V: they undo the
+    shrinkage of q, which no interval would show, and carry its noise into the interval (Bruns-Smith et al. 2025). No
+    logged probability enters; what the features cannot express stays as bias, so prove with `dr`. A given `model` is
+    taken as known, without the second term.
     """
 
     name: ClassVar[str] = "dm"
@@ -49,8 +50,8 @@ def _regressed(target: Floats, batch: Batch) -> tuple[Floats, Floats]:
     parts = regression.by_fold(design, batch.action, batch.reward, fold, actions)
     penalty = regression.choose_penalty(regression.total(parts, 0), parts[0])
     whole = regression.total(parts)
-    value = (target * (design @ regression.solve(whole, penalty).T)).sum(1)
-    pulled = regression.solve(regression.Moments(whole.gram, target.T @ design), penalty)
+    predicted = design @ regression.solve(whole, penalty).T
+    pulled = regression.solve(regression.Moments(whole.gram, target.T @ design), min(regression.PENALTIES))
     implied = np.einsum("tf,tf->t", design, pulled[batch.action])
-    noise = implied * (batch.reward - regression.cross_fit(design, parts, fold)[rows, batch.action])
-    return value + noise - noise.mean(), implied
+    error = batch.reward - predicted[rows, batch.action]
+    return (target * predicted).sum(1) + implied * error, implied

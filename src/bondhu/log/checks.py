@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 
-from bondhu.errors import InvalidInput, nearest
+from bondhu.errors import DuplicateId, InvalidInput, nearest
 from bondhu.types import Decision, Feedback
 
 LONGEST_ID = 128  # characters
@@ -27,7 +27,7 @@ encode = msgspec.json.Encoder(enc_hook=_plain).encode
 decode = msgspec.json.Decoder().decode
 
 
-def checked_context(row: Decision) -> bytes:
+def checked_context(row: Decision) -> str:
     """The context as JSON; raises InvalidInput where the decision could not be read back as it is."""
     id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = row
     try:
@@ -38,12 +38,12 @@ def checked_context(row: Decision) -> bytes:
             and type(allowed) is tuple
             and action in allowed
             and type(memo) is tuple
-            and isinstance(context, Mapping)
+            and (type(context) is dict or isinstance(context, Mapping))
         ):
-            (id_ + domain + session + action + version + variant + (user or "")).encode()  # text, and Unicode
-            data = encode(context)
-            if b"null" not in data or _without_json(context) is None:  # JSON has no NaN: it would become null
-                return data
+            _check_text(id_, domain, session, action, version, variant, "" if user is None else user)
+            text = encode(context).decode()
+            if "null" not in text or _without_json(context) is None:  # JSON has no NaN: it would become null
+                return text
     except (TypeError, UnicodeEncodeError):
         pass
     _explain_decision(row)
@@ -60,11 +60,28 @@ def check_feedback(row: Feedback) -> None:
             and (isfinite(value) if value is not None else replaces is not None)
             and (replaces is None or (0 < len(replaces) <= LONGEST_ID and replaces != id_))
         ):
-            (id_ + decision_id + signal + (replaces or "")).encode()
+            _check_text(id_, decision_id, signal, replaces or "")
             return
     except (TypeError, UnicodeEncodeError):
         pass
     _explain_feedback(row)
+
+
+def duplicate(row: Decision | Feedback) -> DuplicateId:
+    """The complaint about a row whose id is taken."""
+    return DuplicateId(
+        f"{type(row).__name__} {row.id!r} is already stored with other content.",
+        field="id",
+        value=row.id,
+        fix="Use a new id, or `replaces` to revise feedback.",
+    )
+
+
+def _check_text(*values: str) -> None:
+    """Raises TypeError or UnicodeEncodeError. All at once and ASCII first: this is the path of every decision."""
+    together = "".join(values)
+    if not together.isascii():
+        together.encode()
 
 
 def _explain_decision(row: Decision) -> NoReturn:

@@ -1,10 +1,11 @@
-"""What the logs share when they read rows back as columns."""
+"""What the logs share when they write rows down and read them back as columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from struct import pack
 
 import numpy as np
 
@@ -25,20 +26,20 @@ class LogSummary:
 
 
 def check_window(start: float, end: float) -> None:
+    """Raises InvalidInput for a window that cannot hold anything by mistake: a bound that is not a number."""
     if isnan(start) or isnan(end):
-        raise InvalidInput(f"A window from {start} to {end} has no rows.", field="start", value=start, fix="Give times.")
+        name, value = ("start", start) if isnan(start) else ("end", end)
+        raise InvalidInput(f"The window's {name} is not a number.", field=name, value=value, fix="Give UNIX seconds.")
+
+
+def memo_bytes(memo: tuple[float, ...]) -> bytes | None:
+    """Little-endian float64."""
+    return pack(f"<{len(memo)}d", *memo) if memo else None
 
 
 def memo_matrix(memos: Sequence[bytes | None]) -> Floats:
-    """`[T, M]` from float64 bytes; a row with fewer numbers than the longest one ends in NaN."""
-    width = max(map(len, filter(None, memos)), default=0) // 8
-    matrix = np.full((len(memos), width), np.nan)
-    if width == 0:
-        return matrix
-    if None not in memos and min(map(len, filter(None, memos))) == 8 * width == max(map(len, filter(None, memos))):
-        pass
-    for row, data in enumerate(memos):
-        if data:
-            numbers = np.frombuffer(data, "<f8")
-            matrix[row, : len(numbers)] = numbers
+    """`[T, M]` from what `memo_bytes` gave; a row with fewer numbers than the longest one ends in NaN."""
+    lengths = np.array([len(each) // 8 if each else 0 for each in memos], dtype=np.int64)
+    matrix = np.full((len(memos), lengths.max(initial=0)), np.nan)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(filter(None, memos)), "<f8")
     return matrix

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.errors import DuplicateId
-from bondhu.log.checks import check_feedback, checked_context, decode
-from bondhu.log.columns import LogSummary, check_window, memo_matrix
+from bondhu.log.checks import check_feedback, checked_context, decode, duplicate
+from bondhu.log.columns import LogSummary, check_window, memo_bytes, memo_matrix
 from bondhu.log.revisions import Said, superseded
 from bondhu.types import Decision, Feedback, Records, Task
+
+
+class Stored(NamedTuple):
+    """A decision with its context as JSON."""
+
+    decision: Decision
+    context: bytes
 
 
 class MemoryLog:
@@ -21,27 +26,118 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._decisions: dict[str, tuple[Decision, bytes]] = {}
+        self._decisions: dict[str, Stored] = {}  # by id, in order of arrival
         self._feedback: dict[str, Feedback] = {}
-        self._said: defaultdict[str, list[tuple[int, Feedback]]] = defaultdict(list)
+        self._said: dict[str, list[Said]] = {}  # by decision
+        self._signal: list[str] = []  # by `seq`
 
     def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
-        """Commit all of it or nothing."""
-        made: dict[str, tuple[Decision, bytes]] = {}
+        """Keep all of it or nothing."""
+        made: dict[str, Stored] = {}
         said: dict[str, Feedback] = {}
         with self._lock:
-            for each in decisions:
-                data = checked_context(each)
-                each = each._replace(context=decode(data))
-                stored, _ = made.setdefault(each.id, self._decisions.get(each.id, (each, data)))
-                if stored != each:
-                    raise DuplicateId(f"Decision {each.id!r} is already stored with other content.", field="id")
-            for one in feedback:
-                check_feedback(one)
-                if said.setdefault(one.id, self._feedback.get(one.id, one)) != one:
-                    raise DuplicateId(f"Feedback {one.id!r} is already stored with other content.", field="id")
+            for decision in decisions:
+                new = _normal(decision)
+                if made.setdefault(new.decision.id, self._decisions.get(new.decision.id, new))[0] != new.decision:
+                    raise duplicate(decision)
+            for each in feedback:
+                check_feedback(each)
+                if said.setdefault(each.id, self._feedback.get(each.id, each)) != each:
+                    raise duplicate(each)
             self._decisions.update(made)
-            for id_, one in said.items():
-                if id_ not in self._feedback:
-                    self._said[one.decision_id].append((len(self._feedback), one))
-                    self._feedback[id_] = one
+            for each in said.values():
+                self._hear(each)
+
+    def _hear(self, row: Feedback) -> None:
+        if row.id in self._feedback:
+            return
+        self._feedback[row.id] = row
+        value = None if row.value is None else float(row.value)
+        said = Said(row.decision_id, float(row.time), len(self._signal), row.id, value, row.replaces)
+        self._said.setdefault(row.decision_id, []).append(said)
+        self._signal.append(row.signal)
+
+    def read(self, domain: str, start: float, end: float) -> Records:
+        """Decisions with start <= time < end and all their feedback so far."""
+        check_window(start, end)
+        with self._lock:
+            rows = [
+                each
+                for each in self._decisions.values()
+                if each.decision.domain == domain and start <= each.decision.time < end
+            ]
+            said = [(row, each) for row, (made, _) in enumerate(rows) for each in self._said.get(made.id, ())]
+        gone = superseded(each for _, each in said)
+        said = [(row, each) for row, each in said if each.seq not in gone]
+        made = [each.decision for each in rows]
+        sets = {each.allowed: None for each in made}
+        numbers = {each: number for number, each in enumerate(sets)}
+        return Records(
+            id=[each.id for each in made],
+            session=[each.session for each in made],
+            user=[each.user for each in made],
+            time=np.array([each.time for each in made], dtype=np.float64),
+            context=[each.context for each in rows],
+            allowed=np.array([numbers[each.allowed] for each in made], dtype=np.int64),
+            allowed_sets=list(sets),
+            action=[each.action for each in made],
+            probability=np.array([each.probability for each in made], dtype=np.float64),
+            memo=memo_matrix([memo_bytes(each.memo) for each in made]),
+            version=[each.version for each in made],
+            variant=[each.variant for each in made],
+            feedback_decision=np.array([row for row, _ in said], dtype=np.int64),
+            feedback_signal=[self._signal[each.seq] for _, each in said],
+            feedback_value=np.array([each.value for _, each in said], dtype=np.float64),
+            feedback_time=np.array([each.time for _, each in said], dtype=np.float64),
+        )
+
+    def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
+        """One decision and what was said of it (revised and revoked rows included), or None."""
+        with self._lock:
+            if decision_id not in self._decisions:
+                return None
+            decision, data = self._decisions[decision_id]
+            said = [self._feedback[each.id] for each in self._said.get(decision_id, ())]
+            return decision._replace(context=decode(data)), said
+
+    def domains(self) -> list[str]:
+        """Names of the domains that decisions have been logged for."""
+        with self._lock:
+            return sorted({each.decision.domain for each in self._decisions.values()})
+
+    def summary(self, domain: str) -> LogSummary:
+        """How much is there."""
+        with self._lock:
+            made = {id_: each.decision.time for id_, each in self._decisions.items() if each.decision.domain == domain}
+            return LogSummary(
+                decisions=len(made),
+                feedback=sum(len(said) for id_, said in self._said.items() if id_ in made),
+                first=min(made.values(), default=None),
+                last=max(made.values(), default=None),
+                unmatched=sum(len(said) for id_, said in self._said.items() if id_ not in self._decisions),
+                bytes=sum(len(each.context) for each in self._decisions.values()),
+            )
+
+
+def _normal(row: Decision) -> Stored:
+    context = checked_context(row).encode()
+    memo = tuple(map(float, row.memo))
+    decision = row._replace(
+        context=decode(context), time=float(row.time), probability=float(row.probability), memo=memo
+    )
+    return Stored(decision, context)
+
+
+class MemoryTasks:
+    """The record of what the jobs did, gone when the process ends."""
+
+    def __init__(self) -> None:
+        self._tasks: list[Task] = []
+
+    def record(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def recent(self, task_name: str, limit: int) -> list[Task]:
+        """Newest first."""
+        named = [each for each in reversed(self._tasks) if each.task_name == task_name]
+        return sorted(named, key=lambda each: each.executed_at, reverse=True)[:limit]

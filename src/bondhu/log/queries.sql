@@ -15,11 +15,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 INSERT INTO feedback (id, decision_id, signal, value, time, replaces)
 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 
+-- name: decision_row
+SELECT id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant
+FROM decision WHERE id = ?;
+
 -- name: decision
 SELECT decision.id, domain, session, "user", time, context, actions, action, probability, memo, version, variant
 FROM decision JOIN action_set ON action_set.id = decision.allowed WHERE decision.id = ?;
 
--- name: feedback
+-- name: feedback_row
 SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE id = ?;
 
 -- name: feedback_of_decision
@@ -40,8 +44,9 @@ WHERE decision.seq BETWEEN ? AND ? AND +decision.domain = ? AND +decision.time >
 ORDER BY decision.seq;
 
 -- name: revised
-SELECT seq, id, decision_id, value, time, replaces
-FROM feedback JOIN json_each(?) AS wanted ON wanted.value = feedback.decision_id;
+SELECT decision_id, feedback.time, feedback.seq, feedback.id, feedback.value, replaces
+FROM json_each(?) AS wanted JOIN decision ON decision.seq = wanted.value
+JOIN feedback ON feedback.decision_id = decision.id;
 
 -- name: domains
 WITH RECURSIVE each (name) AS (

@@ -34,7 +34,7 @@ class Facts:
 
 
 MINIMUM_DECISIONS = 1000  # before a policy should go live
-MINIMUM_VISITS = 2.0  # mean visits of a tried state-action pair
+MINIMUM_VISITS = 2.0  # decisions for each tried state-action pair
 RUNS = 3  # trainings that make a trend
 
 
@@ -95,12 +95,12 @@ def no_improvement(facts: Facts) -> Finding | None:
 def too_little_data(facts: Facts) -> Finding | None:
     """Few decisions, or few visits to each state-action pair that was tried."""
     stats = _training(_completed(facts)[0]).get("agent_stats", {}) if _completed(facts) else {}
-    pairs, visits = float(stats.get("cells_visited", 0)), float(stats.get("total_visits", 0))
-    thin = pairs > 0 and visits / pairs < MINIMUM_VISITS
+    pairs = float(stats.get("total_state_actions", 0))
+    thin = pairs > 0 and facts.decisions / pairs < MINIMUM_VISITS
     if facts.decisions >= MINIMUM_DECISIONS and not thin:
         return None
     evidence = f"There are {facts.decisions} decisions in the log" + (
-        f"; each state-action pair that was tried was tried {visits / pairs:.1f} times." if pairs else "."
+        f"; {pairs:,.0f} state-action pairs were tried, {facts.decisions / pairs:.1f} times each." if pairs else "."
     )
     return Finding(
         "insufficient data",
@@ -134,5 +134,5 @@ def _training(task: Task) -> Mapping[str, Any]:
 
 
 def _largest_value(task: Task) -> float | None:
-    value = _training(task).get("agent_stats", {}).get("max_abs_q")
+    value = _training(task).get("agent_stats", {}).get("max_q_value")
     return None if value is None else float(value)

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 TRAINING_JOB = "rl_training"
+ACCEPTED_DELAY = 3600  # seconds a run may start late, after a suspended machine wakes up for instance
 
 
-def scheduler(train: Callable[[], Any], *, day_of_week: str, hour: int, timezone: str) -> BackgroundScheduler:
+def scheduler(
+    train: Callable[[], Any], *, day_of_week: str, hour: int, timezone: str, last_run: float | None, now: float
+) -> BackgroundScheduler:
     """A scheduler that trains every week; start() and shutdown() are the caller's.
 
-    Runs missed while the server was down are made up for once (coalesced), up to six days late.
+    A run that fell due between `last_run` and `now` (seconds; no server was up) is made up for at the start.
     """
     jobs = BackgroundScheduler(timezone=timezone)
+    trigger = CronTrigger(day_of_week=day_of_week, hour=hour, timezone=timezone)
+    missed = last_run is not None and is_due(trigger, last_run, now)
     jobs.add_job(
         train,
-        trigger=CronTrigger(day_of_week=day_of_week, hour=hour, timezone=timezone),
+        trigger=trigger,
         id=TRAINING_JOB,
         name="Train RL recommendation model",
         coalesce=True,
         max_instances=1,
-        misfire_grace_time=6 * 86_400,
+        misfire_grace_time=ACCEPTED_DELAY,
     )
+    if missed:
+        jobs.add_job(train, id=f"{TRAINING_JOB}_missed", name="Train RL recommendation model (missed run)")
     return jobs
+
+
+def is_due(trigger: CronTrigger, last_run: float, now: float) -> bool:
+    """Whether the trigger fired between two times, in UNIX seconds."""
+    following = trigger.get_next_fire_time(None, datetime.fromtimestamp(last_run, UTC))
+    return following is not None and following.timestamp() <= now
 
 
 def describe(jobs: BackgroundScheduler) -> list[Mapping[str, Any]]:
@@ -35,8 +49,16 @@ def describe(jobs: BackgroundScheduler) -> list[Mapping[str, Any]]:
         {
             "id": job.id,
             "name": job.name,
-            "next_run_time": job.next_run_time.isoformat() if getattr(job, "next_run_time", None) else None,
+            "next_run_time": next_run.isoformat() if (next_run := _next_run(job)) else None,
             "trigger": str(job.trigger),
         }
         for job in jobs.get_jobs()
     ]
+
+
+def _next_run(job: Any) -> datetime | None:
+    """A job of a scheduler that has not started yet has no time of its own; its trigger knows."""
+    if hasattr(job, "next_run_time"):
+        return job.next_run_time  # type: ignore[no-any-return]  # the library is not typed
+    following: datetime | None = job.trigger.get_next_fire_time(None, datetime.now(UTC))
+    return following

@@ -49,6 +49,8 @@ class Draws:
 
     def random(self, size: int, /) -> Floats:
         """53 bits of each hash, as a fraction."""
+        if size == len(self._bits) == 1:  # the live request
+            return np.array([(int.from_bytes(self._bits[0]) >> 11) * 2.0**-53])
         bits = np.frombuffer(b"".join(self._bits), ">u8")
         if size != len(bits):
             raise ValueError(f"{size} numbers asked for {len(bits)} decisions: one number belongs to each.")

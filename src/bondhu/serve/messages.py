@@ -93,7 +93,7 @@ class Audit(msgspec.Struct, frozen=True):
     explored: bool  # whether another action was more probable
     why: str
     replayed: bool  # whether deciding again gives this action with this probability
-    feedback: list[Mapping[str, Any]]
+    feedback: Sequence[Mapping[str, Any]]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -110,6 +110,18 @@ class Refusal(msgspec.Struct, frozen=True):
     """The shape of every error."""
 
     error: Problem
+
+
+class Malformed(InvalidInput):
+    """The body is not JSON. Send one JSON object, encoded as UTF-8."""
+
+    status = 400
+
+
+class TooLarge(InvalidInput):
+    """The body is too large. Send less at a time."""
+
+    status = 413
 
 
 def problem(error: BondhuError) -> Problem:
@@ -134,12 +146,13 @@ def mistake(error: Exception, shape: type[msgspec.Struct]) -> InvalidInput:
 
 
 def _inner(shape: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    return {Requests: Request, SaidMany: Said}.get(shape, shape)
+    inner: dict[type[msgspec.Struct], type[msgspec.Struct]] = {Requests: Request, SaidMany: Said}
+    return inner.get(shape, shape)
 
 
 def _shown(value: Any) -> Any:
     """The value if it is short and plain; else its beginning."""
-    if value is None or isinstance(value, bool | int | float) and abs(value) < 1e300:
+    if value is None or (isinstance(value, bool | int | float) and abs(value) < 1e300):
         return value
     return value if isinstance(value, str) and len(value) <= 200 else repr(value)[:200]
 

@@ -34,9 +34,10 @@ def judge(
     holdout: float,
     estimators: Sequence[Estimator],
     rules: GateRules,
-    exploration: float,
+    facts: Mapping[str, float],
 ) -> Judgement:
-    """Estimate both on the held-out decisions of the window; the gate looks at the last estimator."""
+    """Estimate both on the held-out decisions of the window; the gate looks at the last estimator and at `facts`: the
+    `interactions` that the candidate was trained on and the `exploration` of production."""
     batch, report = evaluation_batch(deployment, window, holdout)
     estimates = {
         acting.version: {each.name: each(acting.policy, _seen(batch, acting, deployment)) for each in estimators}
@@ -46,8 +47,9 @@ def judge(
     verdict = gate(
         estimates[candidate.version][chosen],
         estimates[live.version][chosen],
-        {"interactions": float(len(batch)), "exploration": exploration},
+        facts,
         rules,
+        session=batch.session,
     )
     return Judgement(estimates[candidate.version], estimates[live.version], verdict, report)
 

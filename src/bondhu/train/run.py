@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bondhu import learners
 from bondhu.log.join import JoinReport, join, only, read_window
-from bondhu.registry.lifecycle import version_id
+from bondhu.registry.names import new_version_id
 from bondhu.train.window import Window, held_out, next_window, parent_id
 from bondhu.types import Batch, Deployment, Learner, Metrics, Records, Spec, Version
 
@@ -49,15 +49,21 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
     state = _starting_state(learner, parent, deployment, rng)
     state, metrics = learner.update(state, batch, rng)
     version = Version(
-        id=version_id(now, rng),
+        id=new_version_id(now, rng),
         domain=domain.name,
         learner=plan.learner,
-        hyperparameters=learners.hyperparameters(learner),
+        hyperparameters=asdict(learner),
         state=learners.pack(state),
         description=domain.describe(),
         created=now,
         parent=parent.id if parent else None,
-        notes={"window_start": max(window.start, 0.0), "window_end": window.end, "holdout": plan.holdout, **metrics},
+        notes={
+            "window_start": max(window.start, 0.0),
+            "window_end": window.end,
+            "holdout": plan.holdout,
+            "interactions": len(batch) + (int(parent.notes["interactions"]) if parent else 0),
+            **metrics,
+        },
     )
     registry.add(version, reason=f"trained on {len(batch)} decisions of {report.users} users")
     return Trained(version, window, report, metrics)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bondhu.registry.lifecycle import BASELINE
 from bondhu.types import Booleans, Event, Version
 
 DAY = 86_400.0  # seconds
@@ -26,7 +27,7 @@ def parent_id(events: Sequence[Event]) -> str | None:
         if event.kind == "added":
             return event.version
         if event.kind == "rolled_back":
-            return event.version or None
+            return None if event.version == BASELINE else event.version
     return None
 
 

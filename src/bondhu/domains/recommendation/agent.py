@@ -15,11 +15,10 @@ from bondhu.domains.recommendation import domain
 from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.state import RecommendationState
 from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew
-from bondhu.learners.tabular.q_learning import QLearning, QLearningState
+from bondhu.learners.tabular.q_learning import QLearning, Table
 from bondhu.types import Array, Batch, Integers, Spec, Version
 
 FORMAT = 1  # of q_table.json
-Table = Mapping[tuple[Any, ...], Mapping[tuple[str, ...], float]]
 
 
 class QLearningAgent:
@@ -56,7 +55,7 @@ class QLearningAgent:
 
         agent = cls(bins=bins)
         agent.learner = QLearning(**version.hyperparameters)
-        agent.state = learners.unpack(QLearningState, version.state)
+        agent.state = learners.unpack(Table, version.state)
         return agent
 
     # ------------------------------------------------------------------------------------------------ act and learn
@@ -188,7 +187,7 @@ class QLearningAgent:
                     values[position, actions[action]], visits[position, actions[action]] = value, count
         except (KeyError, ValueError, TypeError) as error:
             raise StateCorrupt(f"{path} holds an entry that is no state or action: {error}.", fix=RETRAIN) from error
-        self.state = QLearningState(**{**fresh.state.__dict__, "epsilon": np.float64(body["exploration_rate"])})
+        self.state = Table(**{**fresh.state.__dict__, "epsilon": np.float64(body["exploration_rate"])})
 
 
 RETRAIN = "Remove the file and train again: `bondhu train`."

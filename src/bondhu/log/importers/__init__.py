@@ -1,0 +1,78 @@
+"""Logs made elsewhere, read row by row into decisions and feedback, with a report of what was refused and why.
+
+    source = open_source("log.csv", domain)
+    for chunk in source.chunks():
+        log.append(chunk.decisions, chunk.feedback)
+    print(source.report)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bondhu.log.importers.kinds import KINDS, kind_of
+from bondhu.log.importers.lines import Line, existing
+from bondhu.log.importers.mapping import ColumnMapping
+from bondhu.log.importers.open_bandit import both_policies, campaign
+from bondhu.log.importers.report import ImportReport, Refusal
+from bondhu.log.importers.source import Format, Imported, Source
+from bondhu.log.importers.suggest import suggest, to_toml
+from bondhu.types import Domain
+
+__all__ = [
+    "KINDS",
+    "ColumnMapping",
+    "ImportReport",
+    "Imported",
+    "Refusal",
+    "Source",
+    "open_source",
+    "suggest_domain",
+    "to_toml",
+]
+
+
+def open_source(  # noqa: PLR0913
+    path: Path | str,
+    domain: Domain,
+    kind: str | None = None,
+    mapping: ColumnMapping | None = None,
+    *,
+    start: float = 0.0,
+    strict: bool = False,
+) -> Source:
+    """The log at `path`, to be imported into the domain. Rows without a time are a second apart from `start` on; where
+    it is `strict`, one refused row refuses them all."""
+    name, path = _located(path, kind)
+    mapping = mapping or ColumnMapping()
+    if KINDS[name].mapped:
+        mapping = _declared(mapping, domain)
+    read = partial(KINDS[name].read, path, mapping)
+    return Source(path, domain, Format(read, KINDS[name].sparse, start, mapping.delay), strict=strict)
+
+
+def suggest_domain(path: Path | str, kind: str | None = None, mapping: ColumnMapping | None = None) -> dict[str, Any]:
+    """The tables of a bondhu.toml that fit this log; of an Open Bandit campaign, both of its policies."""
+    name, path = _located(path, kind)
+    format = KINDS[name]
+    paths = both_policies(path) if name == "open_bandit" else [path]
+    lines: Iterator[Line] = chain.from_iterable(format.read(each, mapping or ColumnMapping()) for each in paths)
+    return suggest(path.name.partition(".")[0], lines, typed=format.typed, sparse=format.sparse)
+
+
+def _located(path: Path | str, kind: str | None) -> tuple[str, Path]:
+    path = existing(path)
+    name = kind_of(path, kind)
+    return name, campaign(path) if name == "open_bandit" else path
+
+
+def _declared(mapping: ColumnMapping, domain: Domain) -> ColumnMapping:
+    """The domain names the fields and signals to look for, unless the mapping does."""
+    fields = [each["name"] for each in domain.describe().get("fields", ())]
+    ...
+    return mapping

@@ -1,0 +1,172 @@
+"""The command line: one sub-command, one call into the application."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bondhu import __version__, screen
+from bondhu.app import App, open_app
+from bondhu.errors import BondhuError, InvalidInput
+from bondhu.settings import load
+
+app = typer.Typer(
+    help="Learn which action to take in each context from feedback, and prove a policy before it ships.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Directory = Annotated[Path, typer.Option("--directory", "-C", help="Where bondhu.toml stands.")]
+Here = Path(".")
+
+
+def main() -> None:
+    """The entry point: every expected error becomes one message and exit status 1."""
+    try:
+        app()
+    except BondhuError as error:
+        screen.problem(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _open(directory: Path) -> App:
+    return open_app(load(directory))
+
+
+@app.command()
+def version() -> None:
+    """Show the release."""
+    screen.console.print(f"bondhu {__version__}")
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write bondhu.toml.")] = Here,
+    domain: Annotated[str, typer.Option(help="'example' to declare your own, or 'recommendation'.")] = "example",
+) -> None:
+    """Write a commented bondhu.toml."""
+    from bondhu.domains.declared import template
+    from bondhu.errors import nearest
+
+    if domain not in ("example", "recommendation"):
+        raise InvalidInput(f"There is no domain {domain!r}.", field="domain", fix=nearest(domain, ["example", "recommendation"]))
+    file = directory / "bondhu.toml"
+    if file.exists():
+        raise InvalidInput(f"{file} is there already.", field="directory", fix="Edit it, or choose another directory.")
+    directory.mkdir(parents=True, exist_ok=True)
+    problem = template() if domain == "example" else '[domain]\nextends = "recommendation"\n'
+    file.write_text(problem + resources.files("bondhu").joinpath("template.toml").read_text("utf-8"), encoding="utf-8")
+    screen.console.print(f"Wrote {file}. Read it, change it, then start with `bondhu serve` or `bondhu import`.")
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(help="A folder for the demonstration; its data is made anew.")] = Path("demo"),
+    stay: Annotated[bool | None, typer.Option(help="Keep the API running afterwards; default: at a terminal.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated users.")] = 0,
+) -> None:
+    """Watch a policy learn from simulated users and beat the rule it replaces."""
+    from bondhu.demo import run
+
+    run(directory, seed=seed, stay=sys.stdout.isatty() if stay is None else stay)
+
+
+@app.command()
+def serve(
+    directory: Directory = Here,
+    host: Annotated[str | None, typer.Option(help="Default: [server] host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: [server] port.")] = None,
+) -> None:
+    """Run the HTTP service with its weekly training."""
+    from bondhu.server import serve as run
+
+    deployment = _open(directory)
+    run(deployment, host=host, port=port)
+
+
+@app.command()
+def train(
+    directory: Directory = Here,
+    days: Annotated[float | None, typer.Option(help="Days of feedback to read; default: [training] days_back.")] = None,
+    from_scratch: Annotated[bool, typer.Option(help="Forget earlier versions and read the whole log.")] = False,
+) -> None:
+    """Learn from the log; stores a candidate, judges it, and promotes it if so set."""
+    from dataclasses import replace
+
+    deployment = _open(directory)
+    plan = replace(deployment.plan(), from_scratch=from_scratch)
+    if days is not None:
+        plan = replace(plan, days_back=days)
+    with screen.console.status("Training …"):
+        run = deployment.train(plan)
+    screen.training(run)
+
+
+@app.command()
+def evaluate(
+    directory: Directory = Here,
+    version: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
+    against: Annotated[str | None, typer.Option(help="A version or 'baseline'; default: the live one.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days of the log to read; default: all of it.")] = None,
+    holdout: Annotated[float | None, typer.Option(help="Share of people kept back; 0: judge on everybody.")] = None,
+) -> None:
+    """Estimate a version on logged decisions of people it was not trained on, and ask the gate."""
+    from bondhu.app import BASELINE
+    from bondhu.train.window import DAY, Window
+
+    deployment = _open(directory)
+    now = deployment.now()
+    window = Window(float("-inf") if days is None else now - days * DAY, now)
+    name = version if version == BASELINE else deployment.candidate(version)
+    with screen.console.status("Evaluating …"):
+        judgement = deployment.evaluate(name, against=against, window=window, holdout=holdout)
+    screen.judgement(name, against or deployment.live() or BASELINE, judgement)
+
+
+@app.command()
+def promote(
+    directory: Directory = Here,
+    version: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+) -> None:
+    """Put a version in force."""
+    name = _open(directory).promote(version, reason=reason)
+    screen.console.print(f"{name} is live.")
+
+
+@app.command()
+def rollback(
+    directory: Directory = Here,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+) -> None:
+    """Put the version before the live one in force again."""
+    name = _open(directory).rollback(reason=reason)
+    screen.console.print(f"{name} is live again.")
+
+
+@app.command()
+def status(directory: Directory = Here) -> None:
+    """Show what is live, what was learned and what the log holds."""
+    screen.status(_open(directory))
+
+
+@app.command()
+def doctor(directory: Directory = Here) -> None:
+    """Look for the usual troubles; exit status 1 where there are any."""
+    from bondhu.monitor.doctor import examine
+
+    findings = examine(_open(directory).facts())
+    screen.findings(findings)
+    if findings:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

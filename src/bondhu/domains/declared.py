@@ -1,0 +1,207 @@
+"""A domain declared as data: the tables of a bondhu.toml, or the description stored with a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from itertools import product
+from typing import Any
+
+from gymnasium.spaces import Box, MultiDiscrete, Space
+
+from bondhu.domains import tables
+from bondhu.domains.encoders import CodeEncoder, Decoder, FeatureEncoder
+from bondhu.domains.fields import Category, Field, Number
+from bondhu.errors import InvalidInput, SettingsInvalid, nearest
+from bondhu.policies.rules import RuleList, When
+from bondhu.policies.uniform import Uniform
+from bondhu.types import Columns, Encoder, Policy, Reward
+
+UNIFORM = "uniform"  # the baseline that takes any action with equal probability
+DEFAULT_IDLE = 1800.0  # seconds
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One rule of the baseline: where every field has one of these values, set these parts of the action."""
+
+    when: Mapping[str, tuple[str, ...] | tuple[float, float]]  # a category's values; a number's lowest and highest
+    set: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DeclaredDomain:
+    """A problem as data; satisfies `types.Domain`."""
+
+    name: str
+    fields: tuple[Field, ...]
+    parts: Mapping[str, tuple[str, ...]]  # of an action, in order; the last varies fastest
+    reward: Reward
+    idle: float = DEFAULT_IDLE  # seconds
+    default: str = UNIFORM  # action of the baseline
+    rules: tuple[Condition, ...] = ()
+
+    @cached_property
+    def actions(self) -> tuple[str, ...]:
+        return tuple("/".join(values) for values in product(*self.parts.values()))
+
+    def columns(self, contexts: Sequence[bytes]) -> Columns:
+        return self._decoder.columns(contexts)
+
+    def encoder(self, observes: type[Space[Any]]) -> Encoder:
+        if observes is MultiDiscrete:
+            return self._codes
+        if observes is Box:
+            return self._features
+        what = f"There is no encoder for {observes.__name__}."
+        raise InvalidInput(what, field="observes", value=observes.__name__, fix="Observe MultiDiscrete or Box.")
+
+    def baseline(self) -> Policy:
+        if self.default == UNIFORM:
+            return Uniform()
+        sizes = tuple(len(values) for values in self.parts.values())
+        return RuleList(sizes, self.actions.index(self.default), [self._compiled(rule) for rule in self.rules])
+
+    def describe(self) -> dict[str, Any]:
+        """The tables of bondhu.toml in full, with lists where order matters, since JSON objects may be reordered."""
+        return {
+            "domain": {"name": self.name, "idle": self.idle},
+            "fields": [field.describe() for field in self.fields],
+            "actions": [[part, list(values)] for part, values in self.parts.items()],
+            "reward": {
+                "default": self.reward.default,
+                "wait": self.reward.wait,
+                "count_late": self.reward.count_late,
+                "signals": {
+                    name: {"weight": signal.weight, "range": [signal.low, signal.high]}
+                    for name, signal in self.reward.signals.items()
+                },
+            },
+            "baseline": {
+                "default": self.default,
+                "rules": [
+                    {"when": {name: list(values) for name, values in rule.when.items()}, "set": dict(rule.set)}
+                    for rule in self.rules
+                ],
+            },
+        }
+
+    def _compiled(self, rule: Condition) -> When:
+        names = [field.name for field in self.fields]
+        conditions = {
+            names.index(name): frozenset(matching(self.fields[names.index(name)], values))
+            for name, values in rule.when.items()
+        }
+        order = list(self.parts)
+        return When(conditions, {order.index(part): self.parts[part].index(value) for part, value in rule.set.items()})
+
+    @cached_property
+    def _codes(self) -> CodeEncoder:
+        return CodeEncoder(self.fields)
+
+    @cached_property
+    def _features(self) -> FeatureEncoder:
+        return FeatureEncoder(self.fields)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.fields)
+
+
+def matching(field: Field, values: Sequence[Any]) -> list[int]:
+    """The codes a condition names: of a category's values, or of the bins whose middle lies in a number's range."""
+    if isinstance(field, Number):
+        low, high = values
+        return [code for code, middle in enumerate(field.middles) if low <= middle <= high]
+    return [field.code(value) for value in values]
+
+
+def from_table(table: Mapping[str, Any]) -> DeclaredDomain:
+    """The domain that [domain], [context], [actions], [reward] and [baseline] declare."""
+    tables.known(table, ("domain", "context", "actions", "reward", "baseline"), "bondhu.toml")
+    head = tables.known(table.get("domain", {}), ("name", "idle"), "domain")
+    name = head.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise tables.wrong("domain.name", name, "Give the problem a name in quotes.")
+    fields = tables.fields(table.get("context"))
+    parts = tables.parts(table.get("actions"))
+    default, rules = _baseline(table.get("baseline", {}), fields, parts)
+    return DeclaredDomain(
+        name=name,
+        fields=fields,
+        parts=parts,
+        reward=tables.reward(table.get("reward", {})),
+        idle=tables.number(head.get("idle", DEFAULT_IDLE), "domain.idle", least=0.0),
+        default=default,
+        rules=rules,
+    )
+
+
+def from_description(data: Mapping[str, Any]) -> DeclaredDomain:
+    """The domain that `describe` wrote down."""
+    try:
+        context = {field["name"]: {key: field[key] for key in field if key != "name"} for field in data["fields"]}
+        return from_table(
+            {
+                "domain": data["domain"],
+                "context": context,
+                "actions": dict(data["actions"]),
+                "reward": data["reward"],
+                "baseline": data["baseline"],
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"The description is not one of a domain: {error!r}."
+        raise SettingsInvalid(what, fix="Use what Domain.describe() gave.") from error
+
+
+def template() -> str:
+    """A commented bondhu.toml, up to the tables that declare the problem."""
+    return resources.files("bondhu.domains").joinpath("template.toml").read_text("utf-8")
+
+
+def _baseline(
+    table: Any, fields: tuple[Field, ...], parts: Mapping[str, tuple[str, ...]]
+) -> tuple[str, tuple[Condition, ...]]:
+    tables.known(table, ("default", "rules"), "baseline")
+    default, rules = table.get("default", UNIFORM), table.get("rules", [])
+    chosen = default.split("/") if isinstance(default, str) and len(parts) > 1 else [default]
+    if default != UNIFORM:
+        if len(chosen) != len(parts):
+            example = "/".join(values[0] for values in parts.values())
+            raise tables.wrong("baseline.default", default, f"Give one value for each part, such as {example!r}.")
+        for value, (_, values) in zip(chosen, parts.items(), strict=True):
+            if value not in values:
+                raise tables.wrong("baseline.default", default, nearest(str(value), (*values, UNIFORM)))
+    if not isinstance(rules, list):
+        raise tables.wrong("baseline.rules", rules, "Write each rule as [[baseline.rules]].")
+    if rules and default == UNIFORM:
+        raise tables.wrong("baseline.default", default, "Name the action that holds where no rule sets a part.")
+    return default, tuple(_condition(rule, f"baseline.rules.{n}", fields, parts) for n, rule in enumerate(rules))
+
+
+def _condition(rule: Any, path: str, fields: tuple[Field, ...], parts: Mapping[str, tuple[str, ...]]) -> Condition:
+    tables.known(rule, ("when", "set"), path)
+    by_name = {field.name: field for field in fields}
+    when = tables.known(rule.get("when", {}), by_name, f"{path}.when")
+    sets = tables.known(rule.get("set", {}), parts, f"{path}.set")
+    if not sets:
+        raise tables.wrong(f"{path}.set", sets, f"Set at least one of {', '.join(parts)}.")
+    for part, value in sets.items():
+        tables.one_of(value, parts[part], f"{path}.set.{part}")
+    return Condition(
+        {name: _values(by_name[name], values, f"{path}.when.{name}") for name, values in when.items()}, dict(sets)
+    )
+
+
+def _values(field: Field, values: Any, key: str) -> tuple[str, ...] | tuple[float, float]:
+    if isinstance(field, Number):
+        return tables.span(values, key)
+    if not isinstance(field, Category):
+        raise tables.wrong(key, values, "A rule can look at categories and numbers only.")
+    listed = tables.names([values] if isinstance(values, str) else values, key)
+    for value in listed:
+        tables.one_of(value, field.values, key)
+    return listed

@@ -1,0 +1,144 @@
+"""Contexts to observations: integer codes for tables and rules, float features for linear and deep learners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from gymnasium.spaces import Box, MultiDiscrete, Space
+
+from bondhu.domains.fields import Field
+from bondhu.errors import InvalidInput, nearest
+from bondhu.types import Array, Columns
+
+CHUNK = 65_536  # contexts decoded at a time, so that their rows are never all in memory
+
+
+class CodeEncoder:
+    """One integer code a field: `[T, F]`."""
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.space: Space[Any] = MultiDiscrete([field.cardinality for field in fields])
+        self._coders = [(field.name, field.code) for field in fields]
+
+    def one(self, context: Mapping[str, Any]) -> Array:
+        if len(context) == len(self.fields):
+            try:
+                return np.array([code(context[name]) for name, code in self._coders])
+            except KeyError:
+                pass
+        raise misnamed(self.fields, context)
+
+    def many(self, columns: Columns) -> Array:
+        return np.stack([field.codes(columns[field.name]) for field in self.fields], axis=1)
+
+
+class FeatureEncoder:
+    """One-hot categories, scaled numbers and their bins, hashed words, vectors, and a last 1 as bias: `[T, W]`."""
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.space: Space[Any] = Box(-np.inf, np.inf, (sum(field.width for field in fields) + 1,), np.float32)
+
+    def one(self, context: Mapping[str, Any]) -> Array:
+        if len(context) != len(self.fields) or any(field.name not in context for field in self.fields):
+            raise misnamed(self.fields, context)
+        for field in self.fields:
+            field.code(context[field.name])  # an error about one context names no row
+        row: Array = self.many({field.name: field.column([context[field.name]]) for field in self.fields})[0]
+        return row
+
+    def many(self, columns: Columns) -> Array:
+        parts = [field.features(columns[field.name]) for field in self.fields]
+        return np.concatenate([*parts, np.ones((len(parts[0]), 1), np.float32)], axis=1)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """JSON contexts to typed columns, a chunk at a time."""
+
+    fields: tuple[Field, ...]
+
+    def columns(self, contexts: Sequence[bytes]) -> Columns:
+        """Raises InvalidInput naming the row, the field and the value."""
+        chunks = [self._chunk(contexts, start) for start in range(0, len(contexts), CHUNK)]
+        if not chunks:
+            return {field.name: field.column([]) for field in self.fields}
+        return {
+            field.name: np.concatenate([chunk[number] for chunk in chunks]) for number, field in enumerate(self.fields)
+        }
+
+    def _chunk(self, contexts: Sequence[bytes], start: int) -> list[Array]:
+        rows = contexts[start : start + CHUNK]
+        try:
+            decoded = self._rows.decode(b"[" + b",".join(rows) + b"]")
+            if len(decoded) != len(rows):  # a row with a comma outside of its object
+                raise msgspec.DecodeError("not one JSON object a row")
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise self._explained(rows, start, error) from None
+        return [
+            field.column(list(map(attrgetter(name), decoded)))
+            for field, name in zip(self.fields, self._row.__struct_fields__, strict=True)
+        ]
+
+    def _explained(self, rows: Sequence[bytes], start: int, error: Exception) -> InvalidInput:
+        """Which row and field it was."""
+        for number, row in enumerate(rows, start):
+            try:
+                check(self.fields, msgspec.json.decode(row))
+                self._one.decode(row)
+            except InvalidInput as found:
+                what = f"Row {number}: {found.what}"
+                return InvalidInput(what, field=found.field, value=found.value, fix=found.fix)
+            except (msgspec.DecodeError, UnicodeError) as found:
+                what = f"Row {number}: the context is not what was declared: {found}."
+                return InvalidInput(what, value=bytes(row[:200]), fix="Send one JSON object.")
+        return InvalidInput(f"Rows {start} to {start + len(rows)}: {error}.", fix="Send one JSON object a row.")
+
+    @cached_property
+    def _row(self) -> type[msgspec.Struct]:
+        names = [f"field_{number}" for number in range(len(self.fields))]  # a field may be called anything
+        return msgspec.defstruct(
+            "Row",
+            [(name, field.json) for name, field in zip(names, self.fields, strict=True)],
+            rename={name: field.name for name, field in zip(names, self.fields, strict=True)},
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+
+    @cached_property
+    def _rows(self) -> msgspec.json.Decoder[list[Any]]:
+        return msgspec.json.Decoder(list[self._row])  # type: ignore[name-defined]  # a type made at run time
+
+    @cached_property
+    def _one(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(self._row)
+
+
+def check(fields: Sequence[Field], context: Any) -> None:
+    """Raise InvalidInput where the context is not what the fields declare."""
+    if not isinstance(context, Mapping):
+        what = f"The context is {context!r:.80}."
+        raise InvalidInput(what, value=context, fix="Send an object with one key a field.")
+    if set(context) != {field.name for field in fields}:
+        raise misnamed(fields, context)
+    for field in fields:
+        field.code(context[field.name])
+
+
+def misnamed(fields: Sequence[Field], context: Mapping[str, Any]) -> InvalidInput:
+    """The error of a context with a field too many or too few."""
+    names = [field.name for field in fields]
+    unknown = next((name for name in context if name not in names), None)
+    if unknown is not None:
+        left = [name for name in names if name not in context] or names  # most likely the one that was meant
+        what = f"Field {unknown!r} is not declared."
+        return InvalidInput(what, field=str(unknown), value=context[unknown], fix=nearest(str(unknown), left))
+    missing = next(name for name in names if name not in context)
+    return InvalidInput(f"Field {missing!r} is missing.", field=missing, fix=f"Send all of {', '.join(names)}.")

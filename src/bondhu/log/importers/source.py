@@ -1,0 +1,259 @@
+"""A log that is being imported: every row compared with the domain, the good ones in chunks, the rest in a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gymnasium.spaces import MultiDiscrete
+
+from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.log.importers.lines import Line, Row, mark
+from bondhu.log.importers.report import ImportReport
+from bondhu.types import Decision, Domain, Feedback
+
+CHUNK = 10_000  # rows read between two steps of a progress bar
+NONE = "none"  # the category of a value that is not there, if it is declared
+
+
+class Imported(NamedTuple):
+    """Rows to append to a log."""
+
+    decisions: list[Decision]
+    feedback: list[Feedback]
+    done: int  # bytes of the file read so far
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of log is read."""
+
+    read: Callable[[], Iterator[Line]]
+    sparse: bool = False  # what a row does not mention is 0
+    start: float = 0.0  # seconds; a row without a time is this plus its number
+    delay: float = 0.0  # seconds from a decision to its feedback
+
+
+class Source:
+    """Iterate over `chunks()` once; `report` fills meanwhile, and `size` is what `done` will reach."""
+
+    def __init__(self, path: Path, domain: Domain, format: Format, *, strict: bool = False) -> None:
+        self.size = path.stat().st_size
+        self.report = ImportReport()
+        self.strict = strict
+        self._format = format
+        self._check = _Check(domain, mark(path), format)
+
+    def chunks(self) -> Iterator[Imported]:
+        """Read the file; where nothing may be refused, read all of it before giving out the first row."""
+        if self.strict:
+            for _ in self._chunks():
+                pass
+            if self.report.refused:
+                raise self._refusal()
+            self.report = ImportReport()
+        yield from self._chunks()
+
+    def _chunks(self) -> Iterator[Imported]:
+        report, seen = self.report, dict[str, int]()
+        chunk = Imported([], [], 0)
+        number = 0
+        lines = self._format.read()
+        while True:
+            try:
+                line = next(lines, None)
+                if line is None:
+                    break
+                report.counts["read"] += 1
+                number = line.number
+                self._take(line, chunk, seen)
+                if report.read % CHUNK == 0:
+                    yield chunk._replace(done=line.done)
+                    chunk = Imported([], [], 0)
+            except InvalidInput as error:
+                if not report.read:
+                    raise  # nothing could be read: the file, not a row, is wrong
+                report.refuse(number + (error.field == "file"), error)
+        yield chunk._replace(done=self.size)
+
+    def _take(self, line: Line, chunk: Imported, seen: dict[str, int]) -> None:
+        report = self.report
+        if line.problem is not None:
+            raise line.problem
+        if line.row is None:
+            report.skipped[line.skipped] += 1
+            return
+        decision, feedback = self._check(line.number, line.row)
+        if line.row.id and not _new(decision, feedback, seen):
+            report.counts["repeated"] += 1
+            return
+        if line.note:
+            report.notes[line.note] += 1
+        report.counts["accepted"] += 1
+        report.counts["feedback"] += len(feedback)
+        chunk.decisions.append(decision)
+        chunk.feedback.extend(feedback)
+
+    def _refusal(self) -> InvalidInput:
+        first = "; ".join(f"row {each.number}: {each.reason}" for each in self.report.refusals[:3])
+        return InvalidInput(
+            f"{self.report.refused} of {self.report.read} rows were refused, so none was imported. {first}",
+            field="strict",
+            value=self.report.refused,
+            fix="Mend the rows, or import without strict.",
+        )
+
+
+class _Check:
+    """From a row as the log tells it to a decision of the domain, or the reason why not."""
+
+    def __init__(self, domain: Domain, mark: str, format: Format) -> None:
+        self.name = domain.name
+        self.actions = domain.actions
+        self.known = frozenset(domain.actions)
+        self.signals = domain.reward.signals
+        self.encode = domain.encoder(MultiDiscrete).one
+        self.fields = {each["name"]: _reader(each, format) for each in domain.describe().get("fields", ())}
+        self.mark = mark
+        self.start = format.start
+        self.delay = format.delay
+
+    def __call__(self, number: int, row: Row) -> tuple[Decision, list[Feedback]]:
+        context = self._context(row.context)
+        self.encode(context)
+        allowed = self._allowed(row)
+        if not 0.0 < row.probability <= 1.0:
+            raise InvalidInput(
+                f"probability {row.probability!r} is not in (0, 1].",
+                field="probability",
+                value=row.probability,
+                fix="It is the chance that the logged action had; an action with chance 0 cannot have been taken.",
+            )
+        id_ = row.id or f"{self.mark}-{number}"
+        time = self.start + number if row.time is None else row.time
+        decision = Decision(
+            id=id_,
+            domain=self.name,
+            session=row.session or id_,
+            user=row.user,
+            time=time,
+            context=context,
+            allowed=allowed,
+            action=row.action,
+            probability=row.probability,
+            memo=(),
+            version=row.version,
+            variant="live",
+        )
+        heard = [
+            Feedback(f"{id_}:{place}", id_, self._signal(signal, value), value, time + self.delay)
+            for place, (signal, value) in enumerate(row.signals)
+        ]
+        return decision, heard
+
+    def _context(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """The declared fields; a log may hold more."""
+        if not self.fields:
+            return dict(sent)
+        read = {name: reader(sent.get(name)) for name, reader in self.fields.items()}
+        return {name: value for name, value in read.items() if value is not None}
+
+    def _allowed(self, row: Row) -> tuple[str, ...]:
+        allowed = self.actions if row.allowed is None else row.allowed
+        for action in (row.action, *(row.allowed or ())):
+            if action not in self.known:
+                raise UnknownName(
+                    f"Action {action!r} is not one of the domain's.",
+                    field="action",
+                    value=action,
+                    fix=nearest(action, self.actions),
+                )
+        if row.action not in allowed:
+            raise InvalidInput(
+                f"Action {row.action!r} was taken but is not in allowed.",
+                field="allowed",
+                value=row.action,
+                fix="List every action that could have been taken.",
+            )
+        return allowed
+
+    def _signal(self, name: str, value: float) -> str:
+        signal = self.signals.get(name)
+        if signal is None:
+            raise UnknownName(
+                f"The domain has no signal {name!r}.", field="signal", value=name, fix=nearest(name, self.signals)
+            )
+        if not signal.low <= value <= signal.high:
+            raise InvalidInput(
+                f"Signal {name} got {value!r}, which is outside {signal.low:g} to {signal.high:g}.",
+                field=name,
+                value=value,
+                fix="Mend the row, or widen the signal's range.",
+            )
+        return name
+
+
+def _new(decision: Decision, feedback: list[Feedback], seen: dict[str, int]) -> bool:
+    """Whether this id comes for the first time; DuplicateId where it came with other content."""
+    content = hash((repr(decision), repr(feedback)))
+    first = seen.setdefault(decision.id, content) is content
+    if not first and seen[decision.id] != content:
+        raise DuplicateId(
+            f"The id {decision.id!r} was already used in this file with other content.",
+            field="id",
+            value=decision.id,
+            fix="Give every decision its own id.",
+        )
+    return first
+
+
+def _reader(about: Mapping[str, Any], format: Format) -> Callable[[Any], Any]:
+    """What turns a cell into a value of this kind of field; None where it is missing."""
+    kind = about["kind"]
+    if kind == "number":
+        return _number_or_zero if format.sparse else _number
+    if kind == "category":
+        return _category(NONE if NONE in about["values"] else None)
+    return _text if kind == "text" else _vector
+
+
+def _category(missing: str | None) -> Callable[[Any], Any]:
+    return lambda value: missing if value is None or value == "" else name(value)
+
+
+def _number(value: Any) -> Any:
+    """A cell of text as a number, if it is one; the encoder says what is wrong with it otherwise."""
+    if not isinstance(value, str):
+        return float(value) if isinstance(value, bool) else value
+    try:
+        return float(value) if value else None
+    except ValueError:
+        return value
+
+
+def _number_or_zero(value: Any) -> Any:
+    return 0.0 if value is None else _number(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else name(value)
+
+
+def _vector(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def name(value: Any) -> str:
+    """A value as a category's name: 3.0 and 3 are "3"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,174 @@
+"""Vowpal Wabbit's JSON, and the decision-service JSON (DSJSON) that Azure Personalizer writes.
+
+Context is flattened as VW names features: `{"User": {"age": 31}}` is the number `User_age`; strings are categories, lists
+of numbers vectors, `_text` is text, other names that begin with `_` are left out as VW leaves them. An action is called
+by its `_tag` where all actions of a row have one, so that it stays the same when their order changes; else "1", "2", ….
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bondhu.errors import InvalidInput
+from bondhu.log.importers.lines import UNLABELLED, Line, Row, TextFile, readable
+from bondhu.log.importers.rows import decoded, number, seconds
+from bondhu.log.importers.vw_text import ACTION_FEATURES, Label, labelled, unsupported
+
+Event = Mapping[str, Any]
+PDROP = "sampled with pdrop: the weight 1 / (1 - pdrop) is not kept"
+
+
+def read_json(path: Path) -> Iterator[Line]:
+    """Features and label in one object: `_label_*` or `_label`, actions in `_multi`."""
+    return _read(path, _example)
+
+
+def read_dsjson(path: Path) -> Iterator[Line]:
+    """Context in `c`, the ranking in `a` with probabilities `p` (the first was shown), outcomes in `o`."""
+    return _read(path, _decision)
+
+
+def _read(path: Path, parse: Callable[[Line, Event], Line]) -> Iterator[Line]:
+    file = TextFile(path)
+    for text in file:
+        if not text.strip():
+            continue
+        line = Line(file.number, file.done)
+        try:
+            event = decoded(readable(text))
+            _require_one_action(event)
+            yield parse(line, event)
+        except InvalidInput as error:
+            yield line._replace(problem=error)
+
+
+def _require_one_action(event: Event) -> None:
+    if "_outcomes" in event or "_slots" in event or "_slots" in event.get("c", ()):
+        unsupported("ccb")
+    if "_label_ca" in event:
+        unsupported("ca")
+
+
+def _example(line: Line, event: Event) -> Line:
+    label = _label(event)
+    if label is None:
+        return line._replace(skipped=UNLABELLED)
+    names = _actions(event)
+    if not names:  # one line a decision: the label counts the actions
+        return line._replace(row=labelled(label, _features(event), label.action, None))
+    return line._replace(
+        row=labelled(label, _features(event), _chosen(event, names), names), note=ACTION_FEATURES
+    )
+
+
+def _label(event: Event) -> Label | None:
+    """`_label_Cost` and the like in either case, `_label` as an object or as text."""
+    whole = event.get("_label")
+    if isinstance(whole, str):
+        action, _, rest = whole.partition(":")
+        cost, _, probability = rest.partition(":")
+        return Label(action, cost, probability)
+    if isinstance(whole, dict):
+        event = {f"_label_{name.lower()}": value for name, value in whole.items()}
+    cost, probability = (
+        next((event[f"_label_{name}"] for name in (part, part.title()) if f"_label_{name}" in event), None)
+        for part in ("cost", "probability")
+    )
+    if cost is None:
+        return None
+    return Label(str(event.get("_label_Action", event.get("_label_action", ""))), cost, probability)
+
+
+def _decision(line: Line, event: Event) -> Line:
+    if "c" not in event:
+        return line._replace(skipped="no context: an outcome or a checkpoint, not a decision")
+    if event.get("_skipLearn"):
+        return line._replace(skipped="marked _skipLearn")
+    label = _label(event)
+    if label is None:
+        return line._replace(skipped=UNLABELLED)
+    context = event["c"]
+    names = _actions(context)
+    if not names:
+        raise InvalidInput("The row has no actions in c._multi.", field="_multi", fix="Import cb rows with actions.")
+    _require_same_probability(event, label)
+    row = labelled(label, _features(context), _chosen(event, names), names)
+    timestamp = event.get("Timestamp")
+    row = row._replace(
+        id=str(event.get("EventId") or event.get("event_id") or ""),
+        time=None if timestamp is None else seconds(timestamp),
+        version=str((event.get("VWState") or {}).get("m") or "imported"),
+        signals=_outcomes(event) or row.signals,
+    )
+    return line._replace(row=row, note=_dropped(event) or ACTION_FEATURES)
+
+
+def _chosen(event: Event, names: tuple[str, ...]) -> str:
+    """`_labelIndex` counts from 0, `_label_Action` from 1; some writers fill only one of them rightly."""
+    index = event.get("_labelIndex")
+    if index is None:
+        index = event.get("_label_Action", (event.get("a") or [0])[0]) - 1
+    if not isinstance(index, int) or not 0 <= index < len(names):
+        raise InvalidInput(
+            f"The label is about action {index!r} (from 0) of {len(names)}.", field="_labelIndex", value=index
+        )
+    return names[index]
+
+
+def _actions(context: Event) -> tuple[str, ...]:
+    actions = context.get("_multi") or ()
+    tags = tuple(dict.fromkeys(str(action["_tag"]) for action in actions if action.get("_tag")))
+    return tags if len(tags) == len(actions) else tuple(str(place) for place in range(1, len(actions) + 1))
+
+
+def _require_same_probability(event: Event, label: Label) -> None:
+    """`p[0]` is of the action shown, rounded otherwise than the label."""
+    shown = (event.get("p") or [None])[0]
+    if shown is None or label.probability is None:
+        return
+    logged = number("_label_probability", label.probability)
+    if not math.isclose(number("p", shown), logged, rel_tol=1e-3):
+        raise InvalidInput(
+            f"_label_probability is {logged} but p begins with {shown}.", field="p", value=shown, fix="Mend the row."
+        )
+
+
+def _outcomes(event: Event) -> tuple[tuple[str, float], ...]:
+    """The rewards that came in, one feedback each; an outcome that only activates the event has none."""
+    values = [outcome.get("v") for outcome in event.get("o") or () if isinstance(outcome, dict)]
+    return tuple(("reward", number("o", value)) for value in values if value is not None)
+
+
+def _dropped(event: Event) -> str:
+    rate = number("pdrop", event.get("pdrop", 0.0))
+    if not 0.0 <= rate < 1.0:
+        raise InvalidInput(f"pdrop {rate} is not in [0, 1).", field="pdrop", value=rate, fix="Mend the row.")
+    return PDROP if rate else ""
+
+
+def _features(context: Event) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    _flatten(context, "", fields)
+    return fields
+
+
+def _flatten(value: Any, name: str, fields: dict[str, Any]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "_text":
+                fields[name or "text"] = str(inner)
+            elif not key.startswith("_"):
+                _flatten(inner, f"{name}_{key}" if name else key, fields)
+    elif isinstance(value, list):
+        if value and all(isinstance(each, int | float) for each in value):
+            fields[name] = [float(each) for each in value]
+        else:
+            for inner in value:
+                _flatten(inner, name, fields)
+    elif isinstance(value, bool | int | float):
+        fields[name] = float(value)
+    elif value is not None:
+        fields[name] = str(value)

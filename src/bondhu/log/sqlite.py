@@ -1,0 +1,175 @@
+"""The embedded log and task record: one SQLite file, every append on disk before it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+import numpy as np
+
+from bondhu.log.checks import check_feedback, checked_context, decode, duplicate, encode
+from bondhu.log.columns import LogSummary, check_window, memo_bytes
+from bondhu.log.database import QUERIES, Database
+from bondhu.log.readback import read_decisions, read_feedback
+from bondhu.types import Decision, Feedback, Records, Task
+
+MOST_SETS = 10_000  # sets of allowed actions remembered between appends
+
+Row = tuple[Any, ...]
+
+
+class SqliteLog:
+    """Append-only facts in a file. Any thread of any process may use it; close it, or use it in a `with`."""
+
+    def __init__(self, path: str | Path, timeout: float = 5.0) -> None:
+        """`timeout`: seconds to wait for another process that is writing."""
+        self._database = Database(path, timeout)
+        self._sets: dict[tuple[str, ...], int] = {}
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> SqliteLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
+        """Commit all of it or nothing."""
+        contexts = [checked_context(each) for each in decisions]
+        said = [_feedback_row(each) for each in feedback]
+        with self._database.writing() as connection:
+            sets = self._numbers(connection, {each.allowed for each in decisions})
+            made = [_decision_row(each, data, sets) for each, data in zip(decisions, contexts, strict=True)]
+            if _add(connection, "add_decision", made) < len(made):
+                _confirm(connection, "decision_row", zip(decisions, made, strict=True))
+            if _add(connection, "add_feedback", said) < len(said):
+                _confirm(connection, "feedback_row", zip(feedback, said, strict=True))
+        self._sets = sets
+
+    def _numbers(self, connection: apsw.Connection, used: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+        """Row of each set of allowed actions. A new dictionary if any is new: what is rolled back is not remembered."""
+        unknown = used - self._sets.keys()
+        if not unknown:
+            return self._sets
+        sets = dict(self._sets) if len(self._sets) < MOST_SETS else {}
+        for actions in unknown if sets else used:
+            text = encode(actions).decode()
+            connection.execute(QUERIES["add_action_set"], (text,))
+            sets[actions] = connection.execute(QUERIES["action_set_number"], (text,)).get
+        return sets
+
+    def read(self, domain: str, start: float, end: float) -> Records:
+        """Decisions with start <= time < end and all their feedback so far."""
+        check_window(start, end)
+        with self._database.reading() as connection:
+            first, last = connection.execute(QUERIES["span"], (domain, start, end)).get
+            window = (first or 0, last or -1, domain, start, end)
+            seq, made = read_decisions(connection, window)
+            return Records(**made, **read_feedback(connection, window, seq))
+
+    def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
+        """One decision and what was said of it (revised and revoked rows included), or None."""
+        with self._database.reading() as connection:
+            row: Row | None = connection.execute(QUERIES["decision"], (decision_id,)).fetchone()
+            if row is None:
+                return None
+            said: list[Row] = connection.execute(QUERIES["feedback_of_decision"], (decision_id,)).fetchall()
+        *known, context, allowed, action, probability, memo, version, variant = row
+        numbers = tuple(np.frombuffer(memo or b"", "<f8").tolist())
+        known += (decode(context), tuple(decode(allowed)), action, probability, numbers, version, variant)
+        return Decision._make(known), list(map(Feedback._make, said))
+
+    def domains(self) -> list[str]:
+        """Names of the domains that decisions have been logged for."""
+        with self._database.reading() as connection:
+            return [name for (name,) in connection.execute(QUERIES["domains"])]
+
+    def summary(self, domain: str) -> LogSummary:
+        """How much is there. Reads the whole index of feedback: a second for a million rows."""
+        with self._database.reading() as connection:
+            decisions, first, last = connection.execute(QUERIES["summary_of_decisions"], (domain,)).get
+            feedback, unmatched = connection.execute(QUERIES["summary_of_feedback"], (domain,)).get
+            size = connection.execute(QUERIES["size"]).get
+        return LogSummary(decisions, feedback, first, last, unmatched, size)
+
+
+def _decision_row(row: Decision, context: str, sets: dict[tuple[str, ...], int]) -> Row:
+    id_, domain, session, user, time, _, allowed, action, probability, memo, version, variant = row
+    return (
+        *(id_, domain, session, user, float(time), context, sets[allowed]),
+        *(action, float(probability), memo_bytes(memo), version, variant),
+    )
+
+
+def _feedback_row(row: Feedback) -> Row:
+    check_feedback(row)
+    id_, decision_id, signal, value, time, replaces = row
+    return id_, decision_id, signal, None if value is None else float(value), float(time), replaces
+
+
+def _add(connection: apsw.Connection, query: str, rows: Sequence[Row]) -> int:
+    """How many of the rows were new."""
+    before = connection.total_changes()
+    connection.executemany(QUERIES[query], rows)
+    return connection.total_changes() - before
+
+
+def _confirm(connection: apsw.Connection, query: str, pairs: Iterable[tuple[Decision | Feedback, Row]]) -> None:
+    """Raises DuplicateId unless every row is stored as it was given: some of them were there before."""
+    for given, row in pairs:
+        stored = connection.execute(QUERIES[query], (row[0],)).get
+        if stored != row and _comparable(stored) != _comparable(row):
+            raise duplicate(given)
+
+
+def _comparable(row: Row) -> Row:
+    """With a decision's context as an object: the order of its fields says nothing."""
+    return (*row[:5], decode(row[5]), *row[6:]) if len(row) > len(Feedback._fields) else row
+
+
+class SqliteTasks:
+    """The record of what the jobs did, in table `system_tasks` of the log's file."""
+
+    def __init__(self, path: str | Path, timeout: float = 5.0) -> None:
+        self._database = Database(path, timeout)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> SqliteTasks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def record(self, task: Task) -> None:
+        with self._database.writing() as connection:
+            connection.execute(QUERIES["add_task"], _task_row(task))
+
+    def recent(self, task_name: str, limit: int) -> list[Task]:
+        """Newest first."""
+        with self._database.reading() as connection:
+            rows: list[Row] = connection.execute(QUERIES["recent_tasks"], (task_name, limit)).fetchall()
+        return [_task(*row) for row in rows]
+
+
+def _task_row(task: Task) -> Row:
+    return (
+        task.task_name,
+        datetime.fromtimestamp(task.executed_at, UTC).isoformat(timespec="microseconds"),
+        *(task.status, task.users_processed, task.records_processed, task.duration_seconds),
+        encode(task.metadata).decode(),
+        task.error,
+    )
+
+
+def _task(name: str, executed_at: str, status: str, users: int, records: int, *rest: Any) -> Task:
+    seconds, metadata, error = rest
+    at = datetime.fromisoformat(executed_at).timestamp()
+    return Task(name, at, status, users, records, seconds, decode(metadata), error)

@@ -1,0 +1,299 @@
+"""The live loop without HTTP: decide and log, hear feedback, explain. Nothing is learned here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.log.checks import decode, encode
+from bondhu.serve.explain import explain
+from bondhu.serve.ids import Draws, Ids, made_at
+from bondhu.serve.live import Live, masks
+from bondhu.serve.messages import LONGEST_ID, Audit, Heard, Request, Said
+from bondhu.types import (
+    SESSION_CUT,
+    SESSION_END,
+    Acting,
+    Array,
+    Decision,
+    Deployment,
+    Domain,
+    Encoder,
+    Feedback,
+    Signal,
+)
+
+__all__ = ["Audit", "Decider", "Heard", "Request", "Said"]
+
+EARLY = 3600.0  # seconds for which feedback may come before its decision
+SKEW = 60.0  # seconds by which the clock of whoever made an id may be ahead
+REMEMBERED = 100_000  # ids of each kind kept in memory, so that most feedback needs no look-up
+MARK = Signal(0.0, 0.0, 1.0)  # the signals that end a session
+
+
+@dataclass
+class Decider:
+    """One deployment's live loop."""
+
+    deployment: Deployment
+    restore: Callable[[str | None], Acting]  # a version by its id, None for the baseline, ready to act
+    exploration: float = 0.0  # share of decisions made at random; at 0 nothing but the version itself can be evaluated
+    now: Callable[[], float] = time.time
+    live: Live = field(init=False, repr=False)
+    _ids: Ids = field(default_factory=Ids, init=False, repr=False)
+    _decided: Recent = field(init=False, repr=False)
+    _heard: Recent = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        domain = self.deployment.domain
+        self.live = Live(domain.name, self.deployment.registry, self.restore, self.exploration)
+        self._decided, self._heard = Recent(REMEMBERED), Recent(REMEMBERED)
+        self._name = domain.name
+        self._signals = {**domain.reward.signals, SESSION_END: MARK, SESSION_CUT: MARK}
+
+    # --------------------------------------------------------------------------------------------------------- decide
+
+    def choose(self, requests: Sequence[Request]) -> list[Decision]:
+        """Decide without logging, for logging first: one call of the policy; the draw belongs to the id."""
+        now = self.now()
+        acting = self.live.acting(now)
+        observation = observed(acting.encoder, self.deployment.domain, requests)
+        allowed, names = masks(acting.actions, [each.allowed for each in requests])
+        ids = self._identities(requests, now)
+        choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
+        actions, probabilities = choice.action.tolist(), choice.probability.tolist()
+        memo = [(*row, self.exploration) for row in choice.memo.tolist()]
+        name, version, known = self._name, acting.version, acting.actions
+        return [
+            Decision(
+                made,
+                name,
+                request.session or request.user or made,
+                request.user,
+                now,
+                request.context,
+                could,
+                known[action],
+                probability,
+                kept,
+                version,
+                "live",
+            )
+            for made, request, could, action, probability, kept in zip(
+                ids, requests, names, actions, probabilities, memo, strict=True
+            )
+        ]
+
+    def decide(self, request: Request) -> Decision:
+        """Decide and log; a retry with the same id returns the decision made first."""
+        return self.commit(self.choose([request]))[0]
+
+    def decide_many(self, requests: Sequence[Request]) -> list[Decision]:
+        """Decide and log all of them, or none."""
+        return self.commit(self.choose(requests)) if requests else []
+
+    def commit(self, decisions: list[Decision], feedback: Sequence[Feedback] = ()) -> list[Decision]:
+        """Log all of it or nothing. What is there already is not logged twice; returns the decisions as logged."""
+        log = self.deployment.log
+        try:
+            log.append(decisions, feedback)
+        except DuplicateId:
+            found = [self._logged(each) for each in decisions]
+            log.append(
+                [made for made, there in zip(decisions, found, strict=True) if there is None],
+                [each for each in feedback if not self._said_before(each)],
+            )
+            decisions = [there or made for made, there in zip(decisions, found, strict=True)]
+        self._decided.add((each.id, None) for each in decisions)
+        self._heard.add((each.id, each) for each in feedback)
+        return decisions
+
+    def _identities(self, requests: Sequence[Request], now: float) -> list[str]:
+        """The requests' own ids, and new ones where they have none."""
+        for request in requests:
+            text("id", request.id)
+            text("user", request.user)
+            text("session", request.session)
+        made = self._ids(len(requests), now)
+        return [new if request.id is None else request.id for new, request in zip(made, requests, strict=True)]
+
+    def _logged(self, decision: Decision) -> Decision | None:
+        """The decision that has this id already; raises DuplicateId where something else was asked for."""
+        found = self.deployment.log.find(decision.id)
+        if found is None:
+            return None
+        if asked(found[0]) != asked(decision):
+            raise DuplicateId(
+                f"Decision {decision.id!r} is there already, made for another request.",
+                field="id",
+                value=decision.id,
+                fix="Use a new id for a new request.",
+            )
+        return found[0]
+
+    # ----------------------------------------------------------------------------------------------------------- hear
+
+    def hear(self, said: Sequence[Said]) -> list[Heard]:
+        """Log what was said, all of it or nothing; "waiting" where the decision is not visible yet."""
+        feedback = [self.checked(each) for each in said]
+        heard = [Heard(each.id, each.decision_id, self.standing(each.decision_id)) for each in feedback]
+        self.commit([], feedback)
+        return heard
+
+    def checked(self, said: Said) -> Feedback:
+        """The feedback as it is logged; raises InvalidInput with the nearest signal, or the range."""
+        text("id", said.id)
+        text("decision_id", said.decision_id)
+        text("replaces", said.replaces)
+        signal = self._signals.get(said.signal)
+        if signal is None:
+            raise InvalidInput(
+                f"There is no signal {said.signal!r}.",
+                field="signal",
+                value=said.signal,
+                fix=nearest(said.signal, self._signals),
+            )
+        value = self._worth(said, signal)
+        now = self.now()
+        return Feedback(said.id or self._ids(1, now)[0], said.decision_id, said.signal, value, now, said.replaces)
+
+    def standing(self, decision_id: str) -> str:
+        """ "stored" where the decision is there; "waiting" where its id is so new that it may yet come."""
+        if decision_id in self._decided:
+            return "stored"
+        found = self.deployment.log.find(decision_id)
+        if found is not None and found[0].domain == self._name:
+            return "stored"
+        made, now = made_at(decision_id), self.now()
+        if found is None and made is not None and now - EARLY <= made <= now + SKEW:
+            return "waiting"
+        raise UnknownName(
+            f"No decision {decision_id!r}.",
+            field="decision_id",
+            value=decision_id,
+            fix="Send the id that the decision came with.",
+        )
+
+    def remembers(self, decision_id: str) -> bool:
+        """Whether the decision is known to be there without looking it up."""
+        return decision_id in self._decided
+
+    def _worth(self, said: Said, signal: Signal) -> float | None:
+        value = said.value
+        if value is None:
+            if said.replaces is None:
+                raise InvalidInput(
+                    "The value is null, which takes feedback back, but 'replaces' does not say which.",
+                    field="replaces",
+                    fix="Name the id of the feedback to take back, or send a value.",
+                )
+            return None
+        if not within(value, signal):
+            raise InvalidInput(
+                f"The value of {said.signal!r} is {shortened(value)}.",
+                field="value",
+                value=value,
+                fix=f"It must be a number from {signal.low:g} to {signal.high:g}.",
+            )
+        return float(value)
+
+    def _said_before(self, feedback: Feedback) -> bool:
+        """Whether the same was said under this id; raises DuplicateId where it was something else."""
+        found = self.deployment.log.find(feedback.decision_id)
+        earlier = [each for each in found[1] if each.id == feedback.id] if found else []
+        before = earlier[0] if earlier else self._heard.get(feedback.id)
+        if before is None:
+            return False
+        if before._replace(time=feedback.time) != feedback:
+            raise DuplicateId(
+                f"Feedback {feedback.id!r} is there already and says something else.",
+                field="id",
+                value=feedback.id,
+                fix="Use a new id, and `replaces` to revise what was said.",
+            )
+        return True
+
+    # -------------------------------------------------------------------------------------------------------- explain
+
+    def explain(self, decision_id: str) -> Audit:
+        """The audit record; raises UnknownName."""
+        found = self.deployment.log.find(decision_id)
+        if found is None or found[0].domain != self._name:
+            raise UnknownName(
+                f"No decision {decision_id!r}.", field="id", value=decision_id, fix="Ask with the id it came with."
+            )
+        return explain(*found, self.restore)
+
+
+def within(value: object, signal: Signal) -> bool:
+    """Whether this is a number that the signal may have; NaN is not."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(signal.low <= value <= signal.high)
+
+
+class Recent:
+    """The latest entries by id: at least `size` of them, at most twice as many."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._young: dict[str, Any] = {}
+        self._old: dict[str, Any] = {}
+
+    def add(self, entries: Iterable[tuple[str, Any]]) -> None:
+        self._young.update(entries)
+        if len(self._young) > self._size:
+            self._young, self._old = {}, self._young
+
+    def __contains__(self, identity: str) -> bool:
+        return identity in self._young or identity in self._old
+
+    def get(self, identity: str) -> Any:
+        return self._young.get(identity) or self._old.get(identity)
+
+
+def observed(encoder: Encoder, domain: Domain, requests: Sequence[Request]) -> Array:
+    """What the policy sees: `[T, F]`. An error in one of many requests says which."""
+    if len(requests) == 1:
+        return encoder.one(requests[0].context)[None]
+    try:
+        return encoder.many(domain.columns([encode(each.context) for each in requests]))
+    except (InvalidInput, TypeError, ValueError):  # one of them is at fault: find out which
+        return np.stack([checked(encoder, number, each) for number, each in enumerate(requests)])
+
+
+def checked(encoder: Encoder, number: int, request: Request) -> Array:
+    """One of many contexts, encoded."""
+    try:
+        return encoder.one(request.context)
+    except InvalidInput as error:
+        error.what = f"Request {number}: {error.what}"
+        error.field = f"requests[{number}].context" + (f".{error.field}" if error.field else "")
+        raise
+
+
+def text(name: str, value: object) -> None:
+    """Refuse an id, user or session that could not be stored, shown or sent back."""
+    if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()):
+        return
+    raise InvalidInput(
+        f"The field {name!r} is {shortened(value)}.",
+        field=name,
+        value=value,
+        fix=f"It must be a text of 1 to {LONGEST_ID} printable characters.",
+    )
+
+
+def shortened(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def asked(decision: Decision) -> tuple[Any, ...]:
+    """What was asked for, as a log reads it back."""
+    return decision.domain, decision.session, decision.user, decision.allowed, decode(encode(decision.context))

@@ -1,0 +1,73 @@
+"""Why a decision was made: decided again, from the version that acted and the number that belongs to its id."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bondhu.errors import BondhuError
+from bondhu.policies.by_value import ByValue
+from bondhu.registry.lifecycle import BASELINE
+from bondhu.serve.ids import Draws
+from bondhu.serve.live import Live, masks
+from bondhu.serve.messages import Audit, Candidate
+from bondhu.types import Acting, Array, Decision, Feedback
+
+
+def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str | None], Acting]) -> Audit:
+    """The audit record of one decision. A version that cannot be loaded any more is said so, not raised."""
+    feedback = [each._asdict() for each in said]
+    try:
+        acting = restore(None if decision.version == BASELINE else decision.version)
+        candidates, replayed = decided_again(decision, acting)
+    except BondhuError as error:
+        why = f"It cannot be decided again with version {decision.version!r}: {error}"
+        return Audit(decision._asdict(), [], False, why, False, feedback)
+    best = max(each.probability for each in candidates)
+    taken = next((each for each in candidates if each.action == decision.action), Candidate(decision.action, 0.0, None))
+    explored = taken.probability < best
+    return Audit(decision._asdict(), candidates, explored, reason(decision, taken, candidates), replayed, feedback)
+
+
+def decided_again(decision: Decision, acting: Acting) -> tuple[list[Candidate], bool]:
+    """Every action that was allowed, and whether the draw gives the same action with the same probability."""
+    exploration = decision.memo[-1] if decision.memo else 0.0  # the decider logs it behind the policy's own memo
+    observation = acting.encoder.one(decision.context)[None]
+    allowed, _ = masks(acting.actions, [decision.allowed])
+    policy = Live.explored(acting, exploration).policy
+    choice = policy.sample(observation, allowed, Draws(decision.domain, [decision.id]))
+    same = acting.actions[int(choice.action[0])] == decision.action
+    same = same and math.isclose(float(choice.probability[0]), decision.probability, rel_tol=1e-9)
+    probabilities = policy.distribution(observation, allowed)[0].tolist()
+    values = expected(acting, observation)
+    candidates = [
+        Candidate(name, probability, value)
+        for name, probability, value in zip(acting.actions, probabilities, values, strict=True)
+        if name in decision.allowed
+    ]
+    return candidates, same
+
+
+def expected(acting: Acting, observation: Array) -> list[float | None]:
+    """What the version expects of each action, where it acts by such values."""
+    if not isinstance(acting.policy, ByValue):
+        return [None] * len(acting.actions)
+    return [float(each) for each in np.asarray(acting.policy.values(observation))[0]]
+
+
+def reason(decision: Decision, taken: Candidate, candidates: Sequence[Candidate]) -> str:
+    """One sentence for people."""
+    who = "The baseline rule" if decision.version == BASELINE else f"Version {decision.version!r}"
+    of = f"{len(candidates)} allowed action{'s' if len(candidates) > 1 else ''}"
+    likely = max(candidates, key=lambda each: each.probability)
+    worth = f", with the value {taken.value:.4g}," if taken.value is not None else ""
+    if taken.probability < likely.probability:
+        return (
+            f"{who} explored: {taken.action!r}{worth} had a probability of {taken.probability:.3g} among {of}; "
+            f"the likeliest was {likely.action!r} with {likely.probability:.3g}."
+        )
+    equal = sum(each.probability == likely.probability for each in candidates)
+    tie = f", drawn from {equal} that were equally good" if equal > 1 else ""
+    return f"{who} takes {taken.action!r}{worth} with a probability of {taken.probability:.3g} among {of}{tie}."

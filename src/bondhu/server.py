@@ -1,0 +1,98 @@
+"""Runs the service of one deployment: the HTTP application with its scheduler and what administrators may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from bondhu.app import BASELINE, App, training_metadata
+from bondhu.errors import BondhuError, TrainingInProgress
+from bondhu.schedule import jobs
+from bondhu.serve.auth import check_admin_key
+from bondhu.serve.decide import Decider
+from bondhu.serve.http import create_app
+
+
+class Administration:
+    """What the administrators' routes call."""
+
+    def __init__(self, app: App, decider: Decider, scheduler: BackgroundScheduler | None) -> None:
+        self.app = app
+        self.decider = decider
+        self.scheduler = scheduler
+
+    def train(self) -> Mapping[str, Any]:
+        """Train now; raises TrainingInProgress when somebody is at it."""
+        run = self.app.train()
+        status = "completed" if run.trained.version else "skipped"
+        return {"task": jobs.TRAINING_JOB, "status": status, "training": training_metadata(run)}
+
+    def health(self) -> Mapping[str, Any]:
+        """The scheduled jobs, what is live and whether the parts work."""
+        log = self.app.deployment.log.summary(self.app.domain.name)  # type: ignore[attr-defined]  # beyond the port
+        recent = self.app.tasks.recent(jobs.TRAINING_JOB, 1)
+        return {
+            "status": "degraded" if self.decider.problem else "healthy",
+            "problem": self.decider.problem,
+            "live_version": self.app.live() or BASELINE,
+            "decisions": log.decisions,
+            "feedback": log.feedback,
+            "last_training": {"executed_at": _iso(recent[0].executed_at), "status": recent[0].status} if recent else None,
+            "scheduled_jobs": jobs.describe(self.scheduler) if self.scheduler else [],
+        }
+
+
+def make_scheduler(app: App) -> BackgroundScheduler:
+    """The weekly training of this deployment; a run missed while nothing was up is made up for at the start."""
+    schedule = app.settings.schedule
+    recent = app.tasks.recent(jobs.TRAINING_JOB, 1)
+    return jobs.scheduler(
+        lambda: _train(app),
+        day_of_week=schedule.day_of_week,
+        hour=schedule.hour,
+        timezone=schedule.timezone,
+        last_run=recent[0].executed_at if recent else None,
+        now=app.now(),
+    )
+
+
+def _train(app: App) -> None:
+    """The scheduled training; its outcome is in `system_tasks`, so that nothing is left to raise."""
+    try:
+        app.train()
+    except TrainingInProgress:
+        return  # another process does this very work
+    except BondhuError as error:
+        print(f"Scheduled training failed: {error}")
+
+
+def make_asgi(app: App, *, scheduler: BackgroundScheduler | None = None) -> Any:
+    """The ASGI application; raises SettingsInvalid for an administrator's key that is not safe to run with."""
+    server = app.settings.server
+    key = server.admin_key.get_secret_value()
+    check_admin_key(key, server.environment)
+    decider = app.decider()
+    return create_app(decider, operations=Administration(app, decider, scheduler), admin_key=key)
+
+
+def serve(app: App, *, host: str | None = None, port: int | None = None) -> None:
+    """Run until interrupted, at the address of the settings or another."""
+    import uvicorn
+
+    server = app.settings.server
+    scheduler = make_scheduler(app) if app.settings.schedule.enabled else None
+    asgi = make_asgi(app, scheduler=scheduler)
+    if scheduler:
+        scheduler.start()
+    try:
+        uvicorn.run(asgi, host=host or server.host, port=server.port if port is None else port, log_level="warning")
+    finally:
+        if scheduler:
+            scheduler.shutdown(wait=False)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,117 @@
+"""Runs what the documentation shows, in order, in a folder of its own: shell commands, Python, SQL and settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(r"(?:<!-- not run: (?P<why>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
+SERVE = re.compile(r"^bondhu serve\b.*$", re.M)
+
+
+@dataclass(frozen=True)
+class Block:
+    document: str
+    line: int
+    language: str
+    body: str
+    why_not: str | None  # the reason given in the document for not running it
+
+
+def blocks(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    name = str(path.relative_to(ROOT))
+    return [
+        Block(name, text[: match.start()].count("\n") + 1, match["language"], match["body"], match["why"])
+        for match in FENCE.finditer(text)
+    ]
+
+
+def documents() -> list[Path]:
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return found + sorted((ROOT / "examples").rglob("README.md")) + sorted((ROOT / "benchmarks").glob("*.md"))
+
+
+@dataclass
+class Reader:
+    """Somebody who tries everything in one document, from top to bottom."""
+
+    folder: Path
+    port: int = 0
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "document"})
+
+    def try_out(self, block: Block) -> str:
+        """Run a block; returns what a shell printed. Raises where anything in it fails."""
+        match block.language:
+            case "bash":
+                return self._shell(block)
+            case "python":
+                source = compile(block.body, f"{block.document}:{block.line}", "exec")
+                exec(source, self.names)  # our own documentation
+            case "toml":
+                tomllib.loads(block.body)
+            case "sql":
+                with sqlite3.connect(self.folder / "data" / "log.sqlite") as connection:
+                    connection.execute(block.body).fetchall()
+        return ""
+
+    def _shell(self, block: Block) -> str:
+        body = SERVE.sub("true", block.body).replace("localhost:8000", f"localhost:{self.port}")
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", body], cwd=self.folder, env=environment(self.port), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{block.document}:{block.line}\n{body}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """A server on the folder's deployment while the block runs."""
+        command = [sys.executable, "-m", "bondhu.cli", "serve", "--port", str(self.port)]
+        server = subprocess.Popen(command, cwd=self.folder, env=environment(self.port))
+        try:
+            wait_for(f"http://localhost:{self.port}/health", server)
+            yield
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+def environment(port: int) -> dict[str, str]:
+    scripts = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "BONDHU_SERVER__PORT": str(port), "COLUMNS": "120"}
+
+
+def wait_for(address: str, process: subprocess.Popen[Any]) -> None:
+    for _ in range(300):
+        assert process.poll() is None, "the server stopped"
+        try:
+            urlopen(address, timeout=1).read()  # an address of our own
+            return
+        except (URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise AssertionError(f"{address} did not answer within 30 seconds")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def commands(block: Block) -> list[list[str]]:
+    lines = block.body.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip() and not line.startswith("#")]
