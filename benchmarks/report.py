@@ -42,7 +42,7 @@ def main(name: str, measure: Callable[[bool], list[Row]]) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
     options = parser.parse_args()
     rows = measure(options.quick)
-    Console().print(_table(name, rows))
+    Console(width=max(Console().width, 140)).print(_table(name, rows))
     if options.json:
         content = {
             "benchmark": name,

@@ -80,8 +80,8 @@ def with_kernel(batch: Batch, part: Batch) -> tuple[Array, float, float]:
     state = learner.init(Spec(MultiDiscrete(SIZES), Discrete(ACTIONS)), rng)
     state, _ = learner.update(state, part, rng)
     learned = state.values.copy()
-    rows = prepared(state, batch, FACTOR)
-    kernel = best_of(3, lambda: compiled_sweep()((state.values, state.visits), rows, (RATE, 0.0), True))
+    table, rows = (state.values, state.visits, state.best), prepared(state, batch, FACTOR)
+    kernel = best_of(3, lambda: compiled_sweep()(table, rows, (RATE, 0.0), True))
     whole = best_of(2, lambda: learner.update(state, batch, rng))
     return learned, len(batch) / kernel, len(batch) / whole
 
@@ -136,7 +136,8 @@ def best_of(times: int, work: Any) -> float:
 
 def _lists(batch: Batch) -> list[list[Any]]:
     row, following = (np.ravel_multi_index(each.T, SIZES) for each in (batch.observation, batch.next_observation))
-    return [each.tolist() for each in (row, batch.action, batch.reward, batch.discount * FACTOR, following)]
+    columns: list[Array] = [row, batch.action, batch.reward, batch.discount * FACTOR, following]
+    return [column.tolist() for column in columns]
 
 
 if __name__ == "__main__":

@@ -8,20 +8,18 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bondhu.app import BASELINE, App, training_metadata
+from bondhu.app import App, training_metadata
 from bondhu.errors import BondhuError, TrainingInProgress
 from bondhu.schedule import jobs
 from bondhu.serve.auth import check_admin_key
-from bondhu.serve.decide import Decider
 from bondhu.serve.http import create_app
 
 
 class Administration:
     """What the administrators' routes call."""
 
-    def __init__(self, app: App, decider: Decider, scheduler: BackgroundScheduler | None) -> None:
+    def __init__(self, app: App, scheduler: BackgroundScheduler | None) -> None:
         self.app = app
-        self.decider = decider
         self.scheduler = scheduler
 
     def train(self) -> Mapping[str, Any]:
@@ -31,13 +29,10 @@ class Administration:
         return {"task": jobs.TRAINING_JOB, "status": status, "training": training_metadata(run)}
 
     def health(self) -> Mapping[str, Any]:
-        """The scheduled jobs, what is live and whether the parts work."""
+        """The scheduled jobs, the last training and what the log holds."""
         log = self.app.deployment.log.summary(self.app.domain.name)  # type: ignore[attr-defined]  # beyond the port
         recent = self.app.tasks.recent(jobs.TRAINING_JOB, 1)
         return {
-            "status": "degraded" if self.decider.problem else "healthy",
-            "problem": self.decider.problem,
-            "live_version": self.app.live() or BASELINE,
             "decisions": log.decisions,
             "feedback": log.feedback,
             "last_training": {"executed_at": _iso(recent[0].executed_at), "status": recent[0].status} if recent else None,
@@ -74,8 +69,7 @@ def make_asgi(app: App, *, scheduler: BackgroundScheduler | None = None) -> Any:
     server = app.settings.server
     key = server.admin_key.get_secret_value()
     check_admin_key(key, server.environment)
-    decider = app.decider()
-    return create_app(decider, operations=Administration(app, decider, scheduler), admin_key=key)
+    return create_app(app.decider(), operations=Administration(app, scheduler), admin_key=key)
 
 
 def serve(app: App, *, host: str | None = None, port: int | None = None) -> None:

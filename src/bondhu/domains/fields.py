@@ -157,8 +157,9 @@ class Number:
 
     def features(self, column: Array) -> Floats:
         """The number scaled to [0, 1], then its bin: a linear model can use the slope, the steps or both."""
-        scaled = (column - self.low) / (self.high - self.low)
-        return np.column_stack([scaled.astype(np.float32), one_hot(self.codes(column), self.cardinality)])
+        features = one_hot(self.codes(column) + 1, self.width)
+        features[:, 0] = (column - self.low) / (self.high - self.low)
+        return features
 
     def describe(self) -> dict[str, Any]:
         cut: dict[str, Any] = {"edges": list(self.edges)} if self.edges else {"bins": self.bins}

@@ -54,7 +54,7 @@ class Probe:
 
     def play(self, policy: Policy, sessions: int, rng: np.random.Generator) -> Batch:
         """Log `sessions` sessions of a policy, side by side: each until its end or the limit."""
-        state = rng.choice(len(self.start), size=sessions, p=self.start)
+        state: Integers = rng.choice(len(self.start), size=sessions, p=self.start)
         session, steps = np.arange(sessions), []
         for time in range(self.limit):
             choice = policy.sample(state[:, None], self.allowed[state], rng)

@@ -15,7 +15,7 @@ from bondhu.log.database import QUERIES
 from bondhu.log.revisions import Said, superseded
 from bondhu.types import Integers
 
-CHUNK = 20_000  # rows turned into columns at a time
+CHUNK = 500  # rows turned into columns at a time: fewer new tuples than wake the garbage collector
 
 Window = tuple[int, int, str, float, float]  # first and last seq, domain, start, end
 

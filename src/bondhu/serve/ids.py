@@ -28,9 +28,12 @@ class Ids:
             first = max(int(now * 1000) << 12, self._next)
             self._next = first + count
         noise = os.urandom(8 * count).hex()
-        rows = zip(range(first, first + count), range(0, 16 * count, 16), strict=True)
-        digits = [f"{ticks:015x}{noise[at : at + 15]}" for ticks, at in rows]
-        return [f"{d[:8]}-{d[8:12]}-7{d[12:15]}-8{d[15:18]}-{d[18:]}" for d in digits]
+        made = []
+        for row in range(count):
+            digits = "%015x%s" % (first + row, noise[16 * row : 16 * row + 15])  # noqa: UP031  faster, for each decision
+            parts = digits[:8], digits[8:12], digits[12:15], digits[15:18], digits[18:]
+            made.append("%s-%s-7%s-8%s-%s" % parts)  # noqa: UP031
+        return made
 
 
 def made_at(identity: str) -> float | None:

@@ -97,8 +97,9 @@ def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
     if name is None:
         return None
     parent = deployment.registry.load(name)
-    same = parent.learner == learner and parent.description == deployment.domain.describe()
-    return parent if same else None
+    now = deployment.domain.describe()
+    same = all(parent.description[part] == now[part] for part in ("fields", "actions"))
+    return parent if same and parent.learner == learner else None
 
 
 def _starting_state(

@@ -1,9 +1,9 @@
 """Logs made elsewhere, read row by row into decisions and feedback, with a report of what was refused and why.
 
-    source = open_source("log.csv", domain)
-    for chunk in source.chunks():
-        log.append(chunk.decisions, chunk.feedback)
-    print(source.report)
+source = open_source("log.csv", domain)
+for chunk in source.chunks():
+    log.append(chunk.decisions, chunk.feedback)
+print(source.report)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def open_source(  # noqa: PLR0913
+def open_source(
     path: Path | str,
     domain: Domain,
     kind: str | None = None,
@@ -59,10 +59,12 @@ def open_source(  # noqa: PLR0913
 def suggest_domain(path: Path | str, kind: str | None = None, mapping: ColumnMapping | None = None) -> dict[str, Any]:
     """The tables of a bondhu.toml that fit this log; of an Open Bandit campaign, both of its policies."""
     name, path = _located(path, kind)
+    mapping = mapping or ColumnMapping()
     format = KINDS[name]
     paths = both_policies(path) if name == "open_bandit" else [path]
-    lines: Iterator[Line] = chain.from_iterable(format.read(each, mapping or ColumnMapping()) for each in paths)
-    return suggest(path.name.partition(".")[0], lines, typed=format.typed, sparse=format.sparse)
+    lines: Iterator[Line] = chain.from_iterable(format.read(each, mapping) for each in paths)
+    title = path.name.partition(".")[0]
+    return suggest(title, lines, mapping.delay, typed=format.typed, sparse=format.sparse)
 
 
 def _located(path: Path | str, kind: str | None) -> tuple[str, Path]:
@@ -72,7 +74,7 @@ def _located(path: Path | str, kind: str | None) -> tuple[str, Path]:
 
 
 def _declared(mapping: ColumnMapping, domain: Domain) -> ColumnMapping:
-    """The domain names the fields and signals to look for, unless the mapping does."""
-    fields = [each["name"] for each in domain.describe().get("fields", ())]
-    ...
-    return mapping
+    """The domain says which columns to look for where the mapping does not."""
+    fields = domain.describe().get("fields")
+    names = None if fields is None else tuple(each["name"] for each in fields)
+    return replace(mapping, fields=names, worth=tuple(domain.reward.signals))

@@ -19,7 +19,6 @@ KNOWN_AS: Mapping[str, tuple[str, ...]] = {
     "allowed": ("allowed",),
     "version": ("version",),
 }
-SIGNALS = ("reward", "click", "rating")  # columns that are feedback when neither mapping nor domain say
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,15 @@ class ColumnMapping:
     signals: Mapping[str, str] | None = None  # signal: column
     context: Mapping[str, str] | None = None  # field: column
     delay: float = 0.0  # seconds from decision to feedback, which has no time of its own in a table
+    fields: tuple[str, ...] | None = None  # what the domain calls its fields; None: any column may be one
+    worth: tuple[str, ...] = ("reward", "click", "rating")  # columns that are feedback where `signals` does not say
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> ColumnMapping:
         """From TOML or the command line; `reward` is short for `signals = {reward = ...}`, a list of fields for context
         columns of the same names."""
         table = dict(table)
-        names = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls) if field.name not in ("fields", "worth")]
         for key in table:
             if key not in [*names, "reward"]:
                 raise UnknownName(
@@ -58,21 +59,20 @@ class ColumnMapping:
 
     def resolved(self, header: Sequence[str]) -> ColumnMapping:
         """Every part filled from these columns, or an error that names the nearest one."""
-        parts = {part: getattr(self, part) or _first(names, header) for part, names in KNOWN_AS.items()}
-        if self.probability is not None:
-            parts["probability"] = self.probability
-        signals = self.signals
-        if signals is None:
-            signals = {name: name for name in SIGNALS if name in header}
+        parts: dict[str, Any] = {
+            part: _first(names, header) if getattr(self, part) is None else getattr(self, part)
+            for part, names in KNOWN_AS.items()
+        }
+        heard = {name: name for name in self.worth if name in header}
+        signals = heard if self.signals is None else self.signals
         context = self.context
         if context is None:
-            context = _remaining(header, {*parts.values(), *signals.values()})
+            context = _found(header, {*parts.values(), *signals.values()}, self.fields)
         whole = replace(self, **parts, signals=signals, context=context)
-        whole.require(header)
+        whole._require(header)
         return whole
 
-    def require(self, header: Sequence[str]) -> None:
-        """Raise InvalidInput for the first column that is not there."""
+    def _require(self, header: Sequence[str]) -> None:
         for part in ("action", "probability"):
             if getattr(self, part) is None:
                 raise InvalidInput(
@@ -97,7 +97,9 @@ def _first(names: Sequence[str], header: Sequence[str]) -> str | None:
     return next((name for name in names if name in header), None)
 
 
-def _remaining(header: Sequence[str], used: set[Any]) -> dict[str, str]:
-    """Columns of an object called context, else all that have no other part."""
+def _found(header: Sequence[str], used: set[Any], fields: Sequence[str] | None) -> dict[str, str]:
+    """Column by field, of an object called context or its own; without a declaration all that have no other part."""
     nested = {column.removeprefix("context."): column for column in header if column.startswith("context.")}
+    if fields is not None:
+        return {field: nested.get(field, field) for field in fields}
     return nested or {column: column for column in header if column and column not in used}

@@ -31,11 +31,12 @@ def read(path: Path) -> Iterator[Line]:
     policy = path.resolve().parent.parent.name
     version = policy if policy in POLICIES else "imported"
     for line in read_csv(path, COLUMNS):
-        row = line.row
-        if row is not None:
-            clicks = tuple(signal for signal in row.signals if signal[1] != 0)
-            line = line._replace(row=row._replace(action=f"item_{row.action}", signals=clicks, version=version))
-        yield line
+        if line.row is None:
+            yield line
+        else:
+            clicks = tuple(signal for signal in line.row.signals if signal[1] != 0)
+            row = line.row._replace(action=f"item_{line.row.action}", signals=clicks, version=version)
+            yield line._replace(row=row)
 
 
 def campaign(path: Path) -> Path:

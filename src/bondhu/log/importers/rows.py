@@ -24,7 +24,7 @@ def read_csv(path: Path, mapping: ColumnMapping) -> Iterator[Line]:
     """The first line names the columns; comma, semicolon, tab or bar between them."""
     file = TextFile(path)
     lines = iter(file)
-    first = next(lines, "")
+    first = readable(next(lines, ""))
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = next(reader, [])
@@ -45,7 +45,8 @@ def read_csv(path: Path, mapping: ColumnMapping) -> Iterator[Line]:
                     value=delimiter.join(cells)[:80],
                     fix="It may be cut short.",
                 )
-            yield Line(file.number, file.done, _row({name: readable(cells[at]) for name, at in wanted}, parts))
+            readable("".join(cells))
+            yield Line(file.number, file.done, _row({name: cells[at] for name, at in wanted}, parts))
         except StopIteration:
             return
         except csv.Error as error:
@@ -60,17 +61,16 @@ def read_csv(path: Path, mapping: ColumnMapping) -> Iterator[Line]:
 def read_jsonl(path: Path, mapping: ColumnMapping) -> Iterator[Line]:
     """One object a line; `{"context": {"mood": ...}}` is the column `context.mood`."""
     file = TextFile(path)
-    parts: ColumnMapping | None = None
+    known: dict[tuple[str, ...], ColumnMapping] = {}  # objects may differ in their names
     for text in file:
         if not text.strip():
             continue
         try:
             record = _flat(decoded(readable(text)))
-            parts = parts or mapping.resolved(list(record))
+            names = tuple(record)
+            parts = known.get(names) or known.setdefault(names, mapping.resolved(names))
             yield Line(file.number, file.done, _row(record, parts))
         except InvalidInput as error:
-            if parts is None and error.field != "line":
-                raise  # the columns of the very first row do not fit the mapping
             yield Line(file.number, file.done, problem=error)
 
 
@@ -82,17 +82,15 @@ def read_parquet(path: Path, mapping: ColumnMapping) -> Iterator[Line]:
     size = path.stat().st_size
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            leaves = [column.path.removesuffix(".list.element") for column in map(file.schema.column, _count(file))]
-            parts = mapping.resolved(leaves)
-            number = 0
-            for batch in file.iter_batches(columns=[column for _, column in parts.columns()]):
-                for record in batch.to_pylist():
-                    number += 1
-                    done = size * number // file.metadata.num_rows
-                    try:
-                        yield Line(number, done, _row(_flat(record), parts))
-                    except InvalidInput as error:
-                        yield Line(number, done, problem=error)
+            parts = mapping.resolved(_leaves(file.schema_arrow))
+            batches = file.iter_batches(columns=[column for _, column in parts.columns()])
+            records = chain.from_iterable(batch.to_pylist() for batch in batches)
+            for row, record in enumerate(records, start=1):
+                done = size * row // file.metadata.num_rows
+                try:
+                    yield Line(row, done, _row(_flat(record), parts))
+                except InvalidInput as error:
+                    yield Line(row, done, problem=error)
     except (pyarrow.ArrowException, OSError) as error:
         raise InvalidInput(
             f"{path.name} is not a whole Parquet file: {error}.", field="file", value=str(path), fix="Copy it again."
@@ -141,7 +139,9 @@ def number(part: str, value: Any) -> float:
 
 
 def _row(record: Record, parts: ColumnMapping) -> Row:
-    get = record.get
+    def get(column: str | None) -> Any:
+        return None if column is None else record.get(column)
+
     action = _value(record, "action", parts.action)
     constant = isinstance(parts.probability, float | int)
     probability = parts.probability if constant else _value(record, "probability", parts.probability)
@@ -178,6 +178,8 @@ def _absent(value: Any) -> bool:
 
 
 def _name(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -220,5 +222,10 @@ def _flat(record: Record, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _count(file: Any) -> range:
-    return range(len(file.schema))
+def _leaves(fields: Any, prefix: str = "") -> list[str]:
+    """The columns of an Arrow schema as `_flat` names them."""
+    names: list[str] = []
+    for field in fields:
+        nested = str(field.type).startswith("struct<")
+        names += _leaves(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return names

@@ -61,24 +61,28 @@ class Source:
     def _chunks(self) -> Iterator[Imported]:
         report, seen = self.report, dict[str, int]()
         chunk = Imported([], [], 0)
-        number = 0
-        lines = self._format.read()
-        while True:
+        for line in self._lines():
+            report.counts["read"] += 1
             try:
-                line = next(lines, None)
-                if line is None:
-                    break
-                report.counts["read"] += 1
-                number = line.number
                 self._take(line, chunk, seen)
-                if report.read % CHUNK == 0:
-                    yield chunk._replace(done=line.done)
-                    chunk = Imported([], [], 0)
             except InvalidInput as error:
-                if not report.read:
-                    raise  # nothing could be read: the file, not a row, is wrong
-                report.refuse(number + (error.field == "file"), error)
+                report.refuse(line.number, error)
+            if report.read % CHUNK == 0:
+                yield chunk._replace(done=line.done)
+                chunk = Imported([], [], 0)
         yield chunk._replace(done=self.size)
+
+    def _lines(self) -> Iterator[Line]:
+        """A file that breaks off ends in a refused row; one that cannot be read at all is an error."""
+        number = 0
+        try:
+            for line in self._format.read():
+                number = line.number
+                yield line
+        except InvalidInput as error:
+            if number == 0:
+                raise
+            yield Line(number + 1, self.size, problem=error)
 
     def _take(self, line: Line, chunk: Imported, seen: dict[str, int]) -> None:
         report = self.report
@@ -164,14 +168,15 @@ class _Check:
 
     def _allowed(self, row: Row) -> tuple[str, ...]:
         allowed = self.actions if row.allowed is None else row.allowed
-        for action in (row.action, *(row.allowed or ())):
-            if action not in self.known:
-                raise UnknownName(
-                    f"Action {action!r} is not one of the domain's.",
-                    field="action",
-                    value=action,
-                    fix=nearest(action, self.actions),
-                )
+        named = {row.action, *(row.allowed or ())}
+        if not named <= self.known:
+            action = min(named - self.known)
+            raise UnknownName(
+                f"Action {action!r} is not one of the domain's.",
+                field="action",
+                value=action,
+                fix=nearest(action, self.actions),
+            )
         if row.action not in allowed:
             raise InvalidInput(
                 f"Action {row.action!r} was taken but is not in allowed.",
@@ -222,17 +227,17 @@ def _reader(about: Mapping[str, Any], format: Format) -> Callable[[Any], Any]:
 
 
 def _category(missing: str | None) -> Callable[[Any], Any]:
-    return lambda value: missing if value is None or value == "" else name(value)
+    return lambda value: missing if blank(value) else name(value)
 
 
 def _number(value: Any) -> Any:
     """A cell of text as a number, if it is one; the encoder says what is wrong with it otherwise."""
-    if not isinstance(value, str):
-        return float(value) if isinstance(value, bool) else value
-    try:
-        return float(value) if value else None
-    except ValueError:
-        return value
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None if blank(value) else value
+    return float(value) if isinstance(value, bool) else value
 
 
 def _number_or_zero(value: Any) -> Any:
@@ -248,6 +253,11 @@ def _vector(value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def blank(value: Any) -> bool:
+    """Whether a cell says nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def name(value: Any) -> str:

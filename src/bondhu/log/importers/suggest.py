@@ -10,7 +10,7 @@ from typing import Any
 
 from bondhu.errors import InvalidInput
 from bondhu.log.importers.lines import Line
-from bondhu.log.importers.source import NONE, name
+from bondhu.log.importers.source import NONE, blank, name
 
 MOST_VALUES = 100  # a category with more different values is text
 BINS = 5
@@ -18,15 +18,16 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DIGITS = re.compile(r"(\d+)")
 
 
-def suggest(title: str, lines: Iterable[Line], *, typed: bool, sparse: bool) -> dict[str, Any]:
-    """Declare what the rows hold. Cells that are all numbers are numbers unless the format is `typed`; where rows are
-    `sparse`, a number that is not mentioned is 0."""
+def suggest(title: str, lines: Iterable[Line], wait: float, *, typed: bool, sparse: bool) -> dict[str, Any]:
+    """Declare what the rows hold, with `wait` seconds for feedback. Cells that are all numbers are numbers unless the
+    format is `typed`; where rows are `sparse`, a number that is not mentioned is 0."""
     columns: dict[str, _Column] = {}
     actions: dict[str, None] = {}
     signals: dict[str, tuple[float, float]] = {}
-    rows = 0
+    rows, why = 0, "it is empty"
     for line in lines:
         if line.row is None:
+            why = str(line.problem or line.skipped)
             continue
         rows += 1
         actions.update(dict.fromkeys((line.row.action, *(line.row.allowed or ()))))
@@ -36,7 +37,8 @@ def suggest(title: str, lines: Iterable[Line], *, typed: bool, sparse: bool) -> 
             low, high = signals.get(signal, (0.0, 1.0))
             signals[signal] = (min(low, value), max(high, value))
     if not rows:
-        raise InvalidInput("No row of the file is a decision.", field="file", fix="Check the kind and the mapping.")
+        what = f"No row of the file is a decision: {why.rstrip('.')}."
+        raise InvalidInput(what, field="file", fix="Check the kind and the mapping.")
     ordered = sorted(actions, key=_natural)
     context = {field: column.table(rows, sparse=sparse) for field, column in columns.items()}
     return {
@@ -45,7 +47,7 @@ def suggest(title: str, lines: Iterable[Line], *, typed: bool, sparse: bool) -> 
         "actions": {"names": ordered},
         "reward": {
             "default": 0.0,
-            "wait": 0,
+            "wait": wait,
             "signals": {
                 signal: {"weight": 1.0, "range": list(ends)}
                 for signal, ends in (signals or {"reward": (0.0, 1.0)}).items()
@@ -80,7 +82,7 @@ class _Column:
         self.sizes: set[int] = set()  # of vectors
 
     def see(self, value: Any) -> None:
-        if value is None or value == "":
+        if blank(value):
             return
         self.rows += 1
         if isinstance(value, list):

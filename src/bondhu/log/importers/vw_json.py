@@ -1,8 +1,9 @@
 """Vowpal Wabbit's JSON, and the decision-service JSON (DSJSON) that Azure Personalizer writes.
 
-Context is flattened as VW names features: `{"User": {"age": 31}}` is the number `User_age`; strings are categories, lists
-of numbers vectors, `_text` is text, other names that begin with `_` are left out as VW leaves them. An action is called
-by its `_tag` where all actions of a row have one, so that it stays the same when their order changes; else "1", "2", ….
+Context is flattened as VW names features: `{"User": {"age": 31}}` is the number `User_age`; strings are categories,
+lists of numbers vectors, `_text` is text, other names that begin with `_` are left out as VW leaves them. An action is
+called by its `_tag` where all actions of a row have one, so that it stays the same when their order changes; else "1",
+"2", ….
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bondhu.errors import InvalidInput
-from bondhu.log.importers.lines import UNLABELLED, Line, Row, TextFile, readable
+from bondhu.log.importers.lines import UNLABELLED, Line, TextFile, readable
 from bondhu.log.importers.rows import decoded, number, seconds
 from bondhu.log.importers.vw_text import ACTION_FEATURES, Label, labelled, unsupported
 
@@ -59,27 +60,24 @@ def _example(line: Line, event: Event) -> Line:
     names = _actions(event)
     if not names:  # one line a decision: the label counts the actions
         return line._replace(row=labelled(label, _features(event), label.action, None))
-    return line._replace(
-        row=labelled(label, _features(event), _chosen(event, names), names), note=ACTION_FEATURES
-    )
+    return line._replace(row=labelled(label, _features(event), _chosen(event, names), names), note=ACTION_FEATURES)
 
 
 def _label(event: Event) -> Label | None:
     """`_label_Cost` and the like in either case, `_label` as an object or as text."""
     whole = event.get("_label")
     if isinstance(whole, str):
-        action, _, rest = whole.partition(":")
-        cost, _, probability = rest.partition(":")
+        action, cost, probability = (*whole.split(":", 2), "", "")[:3]
         return Label(action, cost, probability)
     if isinstance(whole, dict):
-        event = {f"_label_{name.lower()}": value for name, value in whole.items()}
-    cost, probability = (
-        next((event[f"_label_{name}"] for name in (part, part.title()) if f"_label_{name}" in event), None)
-        for part in ("cost", "probability")
-    )
-    if cost is None:
+        event = {f"_label_{part.lower()}": value for part, value in whole.items()}
+    if _either(event, "cost") is None:
         return None
-    return Label(str(event.get("_label_Action", event.get("_label_action", ""))), cost, probability)
+    return Label(str(_either(event, "action")), _either(event, "cost"), _either(event, "probability"))
+
+
+def _either(event: Event, part: str) -> Any:
+    return event.get(f"_label_{part}", event.get(f"_label_{part.title()}"))
 
 
 def _decision(line: Line, event: Event) -> Line:

@@ -1,9 +1,9 @@
 """Vowpal Wabbit's text formats for contextual bandits: `cb` (one line a decision) and `cb_adf` (one block a decision).
 
-What a namespace holds becomes context fields: `mood=happy` is the category `NS_mood`, `age:31` the number `NS_age`, bare
-words together are the text NS (or `text` without a namespace), since the encoder of text is a hashed bag of words just as
-VW's is. Actions are "1", "2", … as VW counts them; what a block says about each action has no place in a declared
-domain and is left out. The reward is minus the cost.
+What a namespace holds becomes context fields: `mood=happy` is the category `NS_mood`, `age:31` the number `NS_age`,
+and its bare words together are one field NS (`text` without a namespace): declared as text it is encoded as a hashed
+bag of words, just as VW does. Actions are "1", "2", … as VW counts them; what a block says about each action has no
+place in a declared domain and is left out. The reward is minus the cost.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _context(namespaces: Sequence[str]) -> dict[str, Any]:
     return context
 
 
-def _feature(context: dict[str, Any], namespace: str, position: int, word: str, scale: float) -> None:  # noqa: PLR0913
+def _feature(context: dict[str, Any], namespace: str, position: int, word: str, scale: float) -> None:
     prefix = f"{namespace}_" if namespace else ""
     name, colon, value = word.partition(":")
     if colon:
