@@ -94,7 +94,7 @@ def run(seed: int, episodes: int) -> tuple[float, int]:
 
             trained = app.train(replace(app.plan(), from_scratch=True)).trained
         assert trained.version is not None
-        return model.value(learned_policy(app, model, trained.version.id)), trained.report.settled
+        return model.value(learned_policy(app, model, trained.version.id)), trained.report.rows
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
 from bondhu.types import Acting, Deployment, Domain, Event, Metrics, Task, Tasks, Version
 
-ESTIMATORS = ("ips", "snips", "direct_method", "doubly_robust")  # the gate looks at the last
+ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class App:
                 raise
             report, version = run.trained.report, run.trained.version
             self._record(
-                now, started, "completed" if version else "skipped", report.users, report.settled, training_metadata(run)
+                now, started, "completed" if version else "skipped", report.users, report.rows, training_metadata(run)
             )
             return run
 
@@ -230,7 +230,7 @@ def training_metadata(run: TrainingRun) -> dict[str, Any]:
     """What `system_tasks.metadata` says of a training."""
     trained = run.trained
     body: dict[str, Any] = {
-        "average_reward": trained.report.mean_reward,
+        "average_reward": trained.report.mean_reward if trained.report.rows else None,
         "users_trained": trained.report.users,
         "agent_stats": agent_stats(trained.metrics),
         "report": asdict(trained.report),
@@ -267,13 +267,13 @@ def open_domain(settings: Settings) -> Domain:
     if not problem:
         return recommendation_domain.domain()
     table = dict(problem.get("domain", {}))
-    parent = table.pop("extends", None)
+    parent, bins = table.pop("extends", None), table.pop("bins", 5)
     if parent is None:
         return declared.from_table(problem)
     if parent != "recommendation":
         fix = nearest(str(parent), ["recommendation"])
         raise SettingsInvalid(f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix)
-    return declared.from_table(merged(recommendation_domain.table(), {**problem, "domain": table}))
+    return declared.from_table(merged(recommendation_domain.table(bins), {**problem, "domain": table}))
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,42 @@ def serve(
     run(deployment, host=host, port=port)
 
 
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="CSV, JSONL, Parquet, an Open Bandit folder, or a Vowpal Wabbit log.")],
+    directory: Directory = Here,
+    kind: Annotated[str | None, typer.Option(help="Of the log, where its name and first line do not tell.")] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", help="part=column, such as action=arm or context.age=AGE.")] = None,
+    declare: Annotated[bool, typer.Option(help="Write a bondhu.toml that fits the log first.")] = False,
+    strict: Annotated[bool, typer.Option(help="Import nothing if any row is refused.")] = False,
+) -> None:
+    """Bring in a log made elsewhere; every row is checked, and what is refused is reported with its reason."""
+    from bondhu.imports import declare_from, import_log, mapping_of
+
+    mapping = mapping_of(map_ or [])
+    if declare:
+        file = declare_from(path, directory, kind, mapping)
+        screen.console.print(f"Wrote {file}: what the log holds, as a declaration. Read it before you rely on it.")
+    screen.imported(import_log(_open(directory), path, kind, mapping, strict=strict))
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="To write: .parquet, .csv or .jsonl.")],
+    directory: Directory = Here,
+    days: Annotated[float | None, typer.Option(help="Days of the log; default: all of it.")] = None,
+) -> None:
+    """Write decisions with their feedback to a file that other tools, and `bondhu import`, read."""
+    from bondhu.log.export import export as write
+    from bondhu.train.window import DAY
+
+    deployment = _open(directory)
+    start = float("-inf") if days is None else deployment.now() - days * DAY
+    with screen.console.status("Writing …"):
+        rows = write(deployment.deployment.log.read(deployment.domain.name, start, float("inf")), path)
+    screen.console.print(f"Wrote {rows:,} decisions to {path}.")
+
+
 @app.command()
 def train(
     directory: Directory = Here,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bondhu.app import App, TrainingRun
 from bondhu.errors import BondhuError
+from bondhu.log.importers import ImportReport
 from bondhu.monitor.doctor import Finding
 from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE
@@ -99,10 +100,10 @@ def training(run: TrainingRun) -> None:
         "Training",
         {
             "version": trained.version.id if trained.version else "none: there was nothing new to learn from",
-            "decisions settled": f"{report.settled:,}, of {report.users:,} users",
+            "decisions": f"{report.rows:,} of {report.users:,} users; {report.too_few:,} of users with too few left out",
             "outstanding": f"{report.outstanding:,} still wait for feedback; a later training takes them up",
             "without feedback": f"{report.defaulted:,} count as the default reward",
-            "late feedback": f"{report.late:,} rows, worth {report.late_reward:+.2f} in all",
+            "late feedback": f"{report.late:,} rows, worth {report.late_value:+.2f} in all",
             "average reward": f"{report.mean_reward:.4f}",
             **{name: f"{value:,.4g}" for name, value in trained.metrics.items()},
         },
@@ -116,9 +117,28 @@ def training(run: TrainingRun) -> None:
 
 def judgement(candidate: str, live: str, result: Judgement) -> None:
     """Estimates of both policies, and the verdict."""
-    title = f"On {result.report.settled:,} decisions of people it was not trained on"
+    title = f"On {result.report.rows:,} decisions of people it was not trained on"
     estimates(title, {candidate: result.candidate, live: result.live})
     verdict(result.verdict)
+
+
+def imported(report: ImportReport) -> None:
+    """What an import took, and why it refused the rest."""
+    facts(
+        "Import",
+        {
+            "rows read": f"{report.read:,}",
+            "decisions": f"{report.accepted:,}",
+            "feedback": f"{report.feedback:,}",
+            "repeated": f"{report.repeated:,}",
+            **{f"skipped: {why}": f"{count:,}" for why, count in report.skipped.items()},
+            **{f"note: {note}": f"{count:,}" for note, count in report.notes.items()},
+            "refused": f"{report.refused:,}",
+        },
+    )
+    if report.refused:
+        table("Refused", ("why", "rows"), [(why, f"{count:,}") for why, count in report.reasons.most_common()])
+        table("The first of them", ("row", "reason"), [(each.number, each.reason) for each in report.refusals[:5]])
 
 
 def status(app: App) -> None:
@@ -130,8 +150,8 @@ def status(app: App) -> None:
         {
             "live": app.live() or BASELINE,
             "decisions": f"{log.decisions:,} from {moment(log.first)} to {moment(log.last)}",
-            "feedback": f"{log.feedback:,}, of which {log.unknown_decision:,} wait for their decision",
-            "store": f"{log.size / 1e6:,.1f} MB",
+            "feedback": f"{log.feedback:,}, of which {log.unmatched:,} wait for their decision",
+            "store": f"{log.bytes / 1e6:,.1f} MB",
             "exploration": f"{app.settings.exploration.rate:.0%} of decisions",
             "now": moment(now),
         },

@@ -7,23 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
-from bondhu.log.checks import decode, encode
+from bondhu.serve.checks import asked, observed, shortened, text, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
 from bondhu.serve.live import Live, masks
-from bondhu.serve.messages import LONGEST_ID, Audit, Heard, Request, Said
+from bondhu.serve.messages import Audit, Heard, Request, Said
 from bondhu.types import (
     SESSION_CUT,
     SESSION_END,
     Acting,
-    Array,
     Decision,
     Deployment,
-    Domain,
-    Encoder,
     Feedback,
     Signal,
 )
@@ -230,13 +225,6 @@ class Decider:
         return explain(*found, self.restore)
 
 
-def within(value: object, signal: Signal) -> bool:
-    """Whether this is a number that the signal may have; NaN is not."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return False
-    return bool(signal.low <= value <= signal.high)
-
-
 class Recent:
     """The latest entries by id: at least `size` of them, at most twice as many."""
 
@@ -255,45 +243,3 @@ class Recent:
 
     def get(self, identity: str) -> Any:
         return self._young.get(identity) or self._old.get(identity)
-
-
-def observed(encoder: Encoder, domain: Domain, requests: Sequence[Request]) -> Array:
-    """What the policy sees: `[T, F]`. An error in one of many requests says which."""
-    if len(requests) == 1:
-        return encoder.one(requests[0].context)[None]
-    try:
-        return encoder.many(domain.columns([encode(each.context) for each in requests]))
-    except (InvalidInput, TypeError, ValueError):  # one of them is at fault: find out which
-        return np.stack([checked(encoder, number, each) for number, each in enumerate(requests)])
-
-
-def checked(encoder: Encoder, number: int, request: Request) -> Array:
-    """One of many contexts, encoded."""
-    try:
-        return encoder.one(request.context)
-    except InvalidInput as error:
-        error.what = f"Request {number}: {error.what}"
-        error.field = f"requests[{number}].context" + (f".{error.field}" if error.field else "")
-        raise
-
-
-def text(name: str, value: object) -> None:
-    """Refuse an id, user or session that could not be stored, shown or sent back."""
-    if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()):
-        return
-    raise InvalidInput(
-        f"The field {name!r} is {shortened(value)}.",
-        field=name,
-        value=value,
-        fix=f"It must be a text of 1 to {LONGEST_ID} printable characters.",
-    )
-
-
-def shortened(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}…"
-
-
-def asked(decision: Decision) -> tuple[Any, ...]:
-    """What was asked for, as a log reads it back."""
-    return decision.domain, decision.session, decision.user, decision.allowed, decode(encode(decision.context))

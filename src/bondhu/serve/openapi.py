@@ -74,8 +74,9 @@ def answered(description: str, shape: type[msgspec.Struct], example: Any = None)
 
 
 def failures(described: Mapping[int, str]) -> dict[Any, dict[str, Any]]:
-    """The responses that carry an error."""
-    return {str(status): answered(each, Refusal) for status, each in sorted(described.items())}
+    """The responses that carry an error; the default keeps the framework from adding a shape of its own."""
+    named = {str(status): answered(each, Refusal) for status, each in sorted(described.items())}
+    return {**named, "default": answered("Any other error", Refusal)}
 
 
 def content(shape: type[msgspec.Struct], example: Any = None) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bondhu import learners
-from bondhu.log.join import JoinReport, join, only, read_window
+from bondhu.log.join import JoinReport, join, read_window
 from bondhu.registry.names import new_version_id
-from bondhu.train.window import Window, held_out, next_window, parent_id
-from bondhu.types import Batch, Deployment, Learner, Metrics, Records, Spec, Version
+from bondhu.train.window import Window, held_out, next_window, only, parent_id, people
+from bondhu.types import Batch, Deployment, Learner, Metrics, Spec, Version
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,6 @@ def training_batch(
         minimum_interactions=plan.minimum_interactions,
     )
     return joined.batch, joined.report
-
-
-def people(records: Records) -> Sequence[str]:
-    """Whose decision each row is: the user's, or the session's where no user is known."""
-    return [user or session for user, session in zip(records.user, records.session, strict=True)]
 
 
 def compatible_parent(deployment: Deployment, learner: str) -> Version | None:

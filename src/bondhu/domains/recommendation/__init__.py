@@ -25,18 +25,18 @@ _HOMES = {  # imported when asked for, so that a decision needs neither learners
 __all__ = ["TRAITS", "domain", "table", *_HOMES]  # noqa: PLE0604  the names are strings
 
 
-def table() -> dict[str, Any]:
-    """The tables of this domain's declaration, to read or to extend."""
-    return tomllib.loads(resources.files(__name__).joinpath("domain.toml").read_text("utf-8"))
+def table(bins: int = 5) -> dict[str, Any]:
+    """The tables of this domain's declaration, to read or to extend, with each trait cut into `bins`."""
+    tables = tomllib.loads(resources.files(__name__).joinpath("domain.toml").read_text("utf-8"))
+    for trait in TRAITS:
+        tables["context"][trait]["bins"] = bins
+    return tables
 
 
 @cache
 def domain(bins: int = 5) -> DeclaredDomain:
     """The declared domain, with each trait cut into `bins`."""
-    tables = table()
-    for trait in TRAITS:
-        tables["context"][trait]["bins"] = bins
-    return from_table(tables)
+    return from_table(table(bins))
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ class RecommendationEnv(gymnasium.Env[Array, Any]):
     def __init__(self, traits: Floats | None = None, population: Population | None = None, bins: int = 5) -> None:
         self.population = population or Population()
         self.bins = bins
-        self.observation_space = MultiDiscrete(domain(bins).encoder(MultiDiscrete).space.nvec)  # type: ignore[attr-defined]
+        self.observation_space = MultiDiscrete([field.cardinality for field in domain(bins).fields])
         self.action_space = Discrete(ACTIONS)
         self._given = None if traits is None else np.asarray(traits, float).reshape(1, -1)
 

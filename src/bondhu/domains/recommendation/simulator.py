@@ -110,7 +110,8 @@ class Population:
     @cached_property
     def starts(self) -> Floats:
         """Probability that a session starts in each situation: `[96]`."""
-        return np.multiply.outer(np.multiply.outer(CONTENT_SHARES, MOOD_SHARES), TIME_SHARES).ravel()
+        shares: Floats = np.multiply.outer(np.multiply.outer(CONTENT_SHARES, MOOD_SHARES), TIME_SHARES).ravel()
+        return shares
 
     def contexts(self, traits: Floats, situation: Integers) -> list[dict[str, Any]]:
         """The contexts an app would send: n dictionaries that JSON can hold."""

@@ -47,7 +47,7 @@ def _read(path: Path, parse: Callable[[Line, Event], Line]) -> Iterator[Line]:
 
 
 def _require_one_action(event: Event) -> None:
-    if "_outcomes" in event or "_slots" in event or "_slots" in event.get("c", ()):
+    if "_outcomes" in event or "_slots" in event or "_slots" in _inside(event, "c"):
         unsupported("ccb")
     if "_label_ca" in event:
         unsupported("ca")
@@ -88,7 +88,7 @@ def _decision(line: Line, event: Event) -> Line:
     label = _label(event)
     if label is None:
         return line._replace(skipped=UNLABELLED)
-    context = event["c"]
+    context = _inside(event, "c")
     names = _actions(context)
     if not names:
         raise InvalidInput("The row has no actions in c._multi.", field="_multi", fix="Import cb rows with actions.")
@@ -98,7 +98,7 @@ def _decision(line: Line, event: Event) -> Line:
     row = row._replace(
         id=str(event.get("EventId") or event.get("event_id") or ""),
         time=None if timestamp is None else seconds(timestamp),
-        version=str((event.get("VWState") or {}).get("m") or "imported"),
+        version=str(_inside(event, "VWState").get("m") or "imported"),
         signals=_outcomes(event) or row.signals,
     )
     return line._replace(row=row, note=_dropped(event) or ACTION_FEATURES)
@@ -106,9 +106,9 @@ def _decision(line: Line, event: Event) -> Line:
 
 def _chosen(event: Event, names: tuple[str, ...]) -> str:
     """`_labelIndex` counts from 0, `_label_Action` from 1; some writers fill only one of them rightly."""
-    index = event.get("_labelIndex")
-    if index is None:
-        index = event.get("_label_Action", (event.get("a") or [0])[0]) - 1
+    index, place = event.get("_labelIndex"), event.get("_label_Action", next(iter(_listed(event, "a")), 0))
+    if index is None and isinstance(place, int):
+        index = place - 1
     if not isinstance(index, int) or not 0 <= index < len(names):
         raise InvalidInput(
             f"The label is about action {index!r} (from 0) of {len(names)}.", field="_labelIndex", value=index
@@ -117,14 +117,14 @@ def _chosen(event: Event, names: tuple[str, ...]) -> str:
 
 
 def _actions(context: Event) -> tuple[str, ...]:
-    actions = context.get("_multi") or ()
-    tags = tuple(dict.fromkeys(str(action["_tag"]) for action in actions if action.get("_tag")))
+    actions = _listed(context, "_multi")
+    tags = tuple(dict.fromkeys(str(each["_tag"]) for each in actions if isinstance(each, dict) and each.get("_tag")))
     return tags if len(tags) == len(actions) else tuple(str(place) for place in range(1, len(actions) + 1))
 
 
 def _require_same_probability(event: Event, label: Label) -> None:
     """`p[0]` is of the action shown, rounded otherwise than the label."""
-    shown = (event.get("p") or [None])[0]
+    shown = next(iter(_listed(event, "p")), None)
     if shown is None or label.probability is None:
         return
     logged = number("_label_probability", label.probability)
@@ -136,7 +136,7 @@ def _require_same_probability(event: Event, label: Label) -> None:
 
 def _outcomes(event: Event) -> tuple[tuple[str, float], ...]:
     """The rewards that came in, one feedback each; an outcome that only activates the event has none."""
-    values = [outcome.get("v") for outcome in event.get("o") or () if isinstance(outcome, dict)]
+    values = [outcome.get("v") for outcome in _listed(event, "o") if isinstance(outcome, dict)]
     return tuple(("reward", number("o", value)) for value in values if value is not None)
 
 
@@ -145,6 +145,20 @@ def _dropped(event: Event) -> str:
     if not 0.0 <= rate < 1.0:
         raise InvalidInput(f"pdrop {rate} is not in [0, 1).", field="pdrop", value=rate, fix="Mend the row.")
     return PDROP if rate else ""
+
+
+def _listed(event: Event, name: str) -> list[Any]:
+    value = event.get(name)
+    if not isinstance(value, list | None):
+        raise InvalidInput(f"{name} is {value!r:.80}, not a list.", field=name, value=value, fix="Mend the row.")
+    return value or []
+
+
+def _inside(event: Event, name: str) -> Event:
+    value = event.get(name)
+    if not isinstance(value, dict | None):
+        raise InvalidInput(f"{name} is {value!r:.80}, not an object.", field=name, value=value, fix="Mend the row.")
+    return value or {}
 
 
 def _features(context: Event) -> dict[str, Any]:

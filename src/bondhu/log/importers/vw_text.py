@@ -119,11 +119,12 @@ def _block(line: Line, texts: list[str]) -> Line:
 
 
 def _labels(head: str) -> list[Label]:
-    """The labels before the first bar; a last word that is not one is the example's tag."""
+    """The labels before the first bar; a last word that touches the bar or begins with ' is the example's tag."""
     words = head.split()
     if words and words[0] in ("ccb", "slates", "ca"):
         unsupported(words[0])
-    if words and not head[-1].isspace() and not re.match(r"-?\d+(:|$)", words[-1]):
+    touches = bool(words) and not head[-1].isspace() and not re.match(r"\d+(:|$)", words[-1])
+    if touches or (words and words[-1].startswith("'")):
         words.pop()
     labels = []
     for word in words:

@@ -1,0 +1,67 @@
+"""What the feedback of each decision is worth, and what it says of how a session stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bondhu.types import SESSION_CUT, SESSION_END, Array, Booleans, Floats, Integers, Records, Reward, Signal
+
+UNKNOWN = Signal(weight=np.nan)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Feedback by decision [T], and counts of what was said of the decisions inside of the window."""
+
+    reward: Floats
+    silent: Booleans  # nothing was said in time: the reward is the default
+    ended: Booleans  # nothing follows
+    cut: Booleans  # something followed, but nobody saw it
+    late: int
+    late_reward: float
+    clipped: int
+    unknown_signals: Mapping[str, int]
+
+
+def hear(reward: Reward, records: Records, settles: Floats, inside: Booleans) -> Heard:
+    """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions."""
+    decisions, row = len(records.time), records.feedback_decision
+    names = list(dict.fromkeys(records.feedback_signal))
+    number = {name: position for position, name in enumerate(names)}
+    said = np.fromiter(map(number.__getitem__, records.feedback_signal), np.int64, len(row))
+    signals = [reward.signals.get(name, UNKNOWN) for name in names]
+    weight, low, high = (_each(signals, part)[said] for part in ("weight", "low", "high"))
+    ends, cuts = (np.array([name == each for name in names], bool)[said] for each in (SESSION_END, SESSION_CUT))
+    scored = ~(np.isnan(weight) | ends | cuts)
+    known = scored | ends | cuts
+    here = inside[row]
+    value = np.clip(records.feedback_value, low, high)
+    worth = weight * value
+    in_time = records.feedback_time <= np.where(scored, (records.time + reward.wait)[row], settles[row])
+    counts = scored & (in_time | reward.count_late)
+    late = known & ~in_time & here
+    silent = np.bincount(row[counts], minlength=decisions) == 0
+    strange = np.bincount(said[~known & here], minlength=len(names)).tolist()
+    return Heard(
+        reward=np.where(silent, reward.default, np.bincount(row[counts], worth[counts], decisions)),
+        silent=silent,
+        ended=_marked(row[ends & in_time], decisions),
+        cut=_marked(row[cuts & in_time], decisions),
+        late=int(late.sum()),
+        late_reward=float(worth[late & scored].sum()),
+        clipped=int((scored & here & (value != records.feedback_value)).sum()),
+        unknown_signals={name: count for name, count in zip(names, strange, strict=True) if count},
+    )
+
+
+def _each(signals: list[Signal], part: str) -> Array:
+    return np.array([getattr(each, part) for each in signals], dtype=np.float64)
+
+
+def _marked(rows: Integers, length: int) -> Booleans:
+    marked = np.zeros(length, bool)
+    marked[rows] = True
+    return marked

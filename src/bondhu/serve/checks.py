@@ -1,0 +1,73 @@
+"""What is asked and said, checked: every refusal names the field, the value and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bondhu.errors import InvalidInput
+from bondhu.log.checks import decode, encode
+from bondhu.serve.messages import LONGEST_ID, Request
+from bondhu.types import Array, Decision, Domain, Encoder, Signal
+
+
+def observed(encoder: Encoder, domain: Domain, requests: Sequence[Request]) -> Array:
+    """What the policy sees: `[T, F]`. An error in one of many requests says which."""
+    if len(requests) == 1:
+        return seen(encoder, requests[0])[None]
+    try:
+        return encoder.many(domain.columns([encode(each.context) for each in requests]))
+    except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
+        return np.stack([numbered(encoder, number, each) for number, each in enumerate(requests)])
+
+
+def seen(encoder: Encoder, request: Request) -> Array:
+    """What the policy sees of one request: `[F]`."""
+    try:
+        return encoder.one(request.context)
+    except OverflowError as error:
+        what = "The context holds a number that is too large."
+        raise InvalidInput(what, field="context", fix="Send numbers that fit into 64 bits.") from error
+
+
+def numbered(encoder: Encoder, number: int, request: Request) -> Array:
+    """The same for one of many."""
+    try:
+        return seen(encoder, request)
+    except InvalidInput as error:
+        error.what = f"Request {number}: {error.what}"
+        error.field = f"requests[{number}].context" + (
+            f".{error.field}" if error.field not in (None, "context") else ""
+        )
+        raise
+
+
+def text(name: str, value: object) -> None:
+    """Refuse an id, user or session that could not be stored, shown or sent back."""
+    if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()):
+        return
+    raise InvalidInput(
+        f"The field {name!r} is {shortened(value)}.",
+        field=name,
+        value=value,
+        fix=f"It must be a text of 1 to {LONGEST_ID} printable characters.",
+    )
+
+
+def shortened(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def asked(decision: Decision) -> tuple[Any, ...]:
+    """What was asked for, as a log reads it back."""
+    return decision.domain, decision.session, decision.user, decision.allowed, decode(encode(decision.context))
+
+
+def within(value: object, signal: Signal) -> bool:
+    """Whether this is a number that the signal may have; NaN is not."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(signal.low <= value <= signal.high)
