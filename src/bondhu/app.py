@@ -258,7 +258,7 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SqliteLog(path)
     registry = DiskRegistry(settings.path(settings.store.registry))
-    return App(settings, Deployment(domain, log, registry), SqliteTasks(log), gate_rules(settings.gate), now)
+    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), gate_rules(settings.gate), now)
 
 
 def open_domain(settings: Settings) -> Domain:
@@ -267,7 +267,7 @@ def open_domain(settings: Settings) -> Domain:
     if not problem:
         return recommendation_domain.domain()
     table = dict(problem.get("domain", {}))
-    parent, bins = table.pop("extends", None), table.pop("bins", 5)
+    parent, bins = table.pop("extends", None), table.pop("bins", None)
     if parent is None:
         return declared.from_table(problem)
     if parent != "recommendation":

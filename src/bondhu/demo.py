@@ -17,6 +17,7 @@ import uvicorn
 from bondhu import screen
 from bondhu.app import App, TrainingRun, open_app
 from bondhu.demo_picture import Story, Week, draw
+from bondhu.domains.recommendation import TRAITS
 from bondhu.domains.recommendation.planning import optimum, value_of
 from bondhu.domains.recommendation.simulator import SHAPE, Population
 from bondhu.equations.intervals import student
@@ -188,10 +189,8 @@ def exact_values(world: World, version: str | None) -> float:
 
 def truth_on(world: World, acting: Acting, batch: Batch) -> float:
     """Exact mean reward of a policy on the very contexts that the estimators saw."""
-    columns = batch.context
-    traits = np.stack([columns[name] for name in list(columns)[:5]], axis=1)
-    codes = (columns["content_type"], columns["mood"], columns["time_of_day"])
-    situation = np.ravel_multi_index(tuple(np.asarray(code, np.int64) for code in codes), SHAPE)
+    traits = np.stack([batch.context[name] for name in TRAITS], axis=1)
+    situation = np.ravel_multi_index(tuple(batch.observation[:, len(TRAITS) :].T), SHAPE)
     expected = world.population.expected_reward(traits, situation)
     return float((acting.policy.distribution(batch.observation, batch.allowed) * expected).sum(axis=1).mean())
 

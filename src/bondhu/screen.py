@@ -103,7 +103,7 @@ def training(run: TrainingRun) -> None:
             "decisions": f"{report.rows:,} of {report.users:,} users; {report.too_few:,} of users with too few left out",
             "outstanding": f"{report.outstanding:,} still wait for feedback; a later training takes them up",
             "without feedback": f"{report.defaulted:,} count as the default reward",
-            "late feedback": f"{report.late:,} rows, worth {report.late_value:+.2f} in all",
+            "late feedback": f"{report.late:,} rows, worth {report.late_reward:+.2f} in all",
             "average reward": f"{report.mean_reward:.4f}",
             **{name: f"{value:,.4g}" for name, value in trained.metrics.items()},
         },

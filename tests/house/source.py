@@ -20,7 +20,7 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def test_files() -> list[Path]:
+def files_of_tests() -> list[Path]:
     return sorted(TESTS.rglob("test_*.py"))
 
 

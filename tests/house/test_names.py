@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.house.source import PACKAGE, TESTS, functions, modules, test_files, tree
+from tests.house.source import PACKAGE, TESTS, functions, modules, files_of_tests, tree
 
 SUFFIXES = ("Factory", "Builder", "Mixin", "Manager", "Impl", "Base")
 FILES = {"utils", "common", "base", "core", "helpers"}
@@ -36,7 +36,7 @@ def test_every_test_asserts() -> None:
 
     idle = [
         f"{path.name}:{node.name}"
-        for path in test_files()
+        for path in files_of_tests()
         for node in functions(path)
         if node.name.startswith("test_") and not asserts(node)
     ]

@@ -193,6 +193,12 @@ def test_an_id_used_twice_is_refused_unless_it_says_the_same(tmp_path: Path, dom
     assert "'d1' was already used in this file with other content" in source.report.refusals[0].reason
 
 
+def test_an_id_the_log_would_refuse_is_refused_alone(tmp_path: Path, domain: DeclaredDomain) -> None:
+    source = open_source(write(tmp_path / "log.csv", [changed(id="x" * 128), GOOD, changed(id="y" * 129)]), domain)
+    assert [each.id for each in read(source)[0]] == ["d1"]
+    assert [(each.number, each.field) for each in source.report.refusals] == [(2, "id"), (4, "id")]
+
+
 def test_a_gzip_cut_short_imports_what_is_whole_and_says_so(tmp_path: Path, domain: DeclaredDomain) -> None:
     rows = [changed(id=f"d{n}", openness=str(n * 7919 % 100), reward=str((n * 31 % 200) / 200)) for n in range(20_000)]
     packed = gzip.compress(write(tmp_path / "log.csv", rows).read_bytes())

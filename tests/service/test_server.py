@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -121,3 +125,33 @@ def test_a_promotion_under_load_drops_no_request_and_every_decision_replays(dura
     assert len(answers) == 100
     assert {each["version"] for each in answers} == {"baseline", "v1"}
     assert all(each["replayed"] for each in audits)
+
+
+def serve_on(path: Path, ready: Connection) -> None:
+    """A server in a process of its own, to be killed."""
+    app = create_app(decider(log=SqliteLog(path)), operations=Desk(), admin_key=KEY)
+    with Server(app) as url:
+        ready.send(url)
+        threading.Event().wait()
+
+
+def test_what_was_answered_is_there_after_the_process_was_killed(tmp_path: Path) -> None:
+    answered: list[str] = []
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=serve_on, args=(tmp_path / "log.sqlite", there))
+    process.start()
+    url = here.recv()
+
+    def work(_: int) -> None:
+        with httpx.Client(base_url=url) as client, suppress(httpx.TransportError):
+            while True:
+                answered.append(client.post("/v1/decide", json={"context": CONTEXT}).json()["id"])
+                if len(answered) == 150:
+                    process.kill()
+
+    in_threads(6, work)
+    process.join()
+    assert len(answered) >= 150
+    with SqliteLog(tmp_path / "log.sqlite") as log:
+        assert set(answered) <= set(log.read("shop", 0, 1e12).id)

@@ -67,7 +67,7 @@ def read_window(domain: Domain, log: Log, start: float, end: float) -> Records:
     return log.read(domain.name, start - settlement(domain) - 1.0, nextafter(end, inf))
 
 
-def join(  # noqa: PLR0913  a window is two numbers
+def join(
     domain: Domain,
     records: Records,
     *,
@@ -82,7 +82,7 @@ def join(  # noqa: PLR0913  a window is two numbers
     `next_allowed` is all True: there is nothing to choose from, and a maximum over it stays finite.
     """
     settles = records.time + settlement(domain)
-    inside = (settles > start) & (settles <= end)
+    inside: Booleans = (settles > start) & (settles <= end)
     heard = hear(domain.reward, records, settles, inside)
     links = chain(records, domain.idle, heard)
     action, masks = _choices(records, domain.actions)
@@ -91,7 +91,8 @@ def join(  # noqa: PLR0913  a window is two numbers
     known = settled[action[settled] >= 0]
     # a decision none of whose allowed actions is left offers nothing to bootstrap from
     following = links.following[known]
-    hidden = links.cut[known] | (following >= 0) & ~masks.any(axis=1)[records.allowed[following]]
+    choiceless = np.flatnonzero(~masks.any(axis=1))
+    hidden = links.cut[known] | (following >= 0) & np.isin(records.allowed[following], choiceless)
     seen = known[~hidden]
     person = people(records, seen, links.session[seen])
     enough = np.bincount(person)[person] >= minimum_interactions

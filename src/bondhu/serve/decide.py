@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
@@ -61,28 +62,21 @@ class Decider:
         allowed, names = masks(acting.actions, [each.allowed for each in requests])
         ids = self._identities(requests, now)
         choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
-        actions, probabilities = choice.action.tolist(), choice.probability.tolist()
-        memo = [(*row, self.exploration) for row in choice.memo.tolist()]
-        name, version, known = self._name, acting.version, acting.actions
-        return [
-            Decision(
-                made,
-                name,
-                request.session or request.user or made,
-                request.user,
-                now,
-                request.context,
-                could,
-                known[action],
-                probability,
-                kept,
-                version,
-                "live",
-            )
-            for made, request, could, action, probability, kept in zip(
-                ids, requests, names, actions, probabilities, memo, strict=True
-            )
-        ]
+        columns = (
+            ids,
+            repeat(self._name),
+            [each.session or each.user or made for each, made in zip(requests, ids, strict=True)],
+            [each.user for each in requests],
+            repeat(now),
+            [each.context for each in requests],
+            names,
+            [acting.actions[number] for number in choice.action.tolist()],
+            choice.probability.tolist(),
+            [(*row, self.exploration) for row in choice.memo.tolist()],
+            repeat(acting.version),
+            repeat("live"),
+        )
+        return list(map(Decision._make, zip(*columns, strict=False)))
 
     def decide(self, request: Request) -> Decision:
         """Decide and log; a retry with the same id returns the decision made first."""
@@ -104,16 +98,17 @@ class Decider:
                 [each for each in feedback if not self._said_before(each)],
             )
             decisions = [there or made for made, there in zip(decisions, found, strict=True)]
-        self._decided.add((each.id, None) for each in decisions)
-        self._heard.add((each.id, each) for each in feedback)
+        self._decided.add([(each.id, None) for each in decisions])
+        self._heard.add([(each.id, each) for each in feedback])
         return decisions
 
     def _identities(self, requests: Sequence[Request], now: float) -> list[str]:
         """The requests' own ids, and new ones where they have none."""
-        for request in requests:
-            text("id", request.id)
-            text("user", request.user)
-            text("session", request.session)
+        for each in requests:
+            if each.id is not None or each.user is not None or each.session is not None:
+                text("id", each.id)
+                text("user", each.user)
+                text("session", each.session)
         made = self._ids(len(requests), now)
         return [new if request.id is None else request.id for new, request in zip(made, requests, strict=True)]
 

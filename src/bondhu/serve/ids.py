@@ -13,6 +13,7 @@ import numpy as np
 from bondhu.types import Floats
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_DIGITS = [place for place in range(36) if place not in (8, 13, 18, 23)]  # of an id's letters; the others are dashes
 
 
 class Ids:
@@ -27,13 +28,22 @@ class Ids:
         with self._lock:
             first = max(int(now * 1000) << 12, self._next)
             self._next = first + count
-        noise = os.urandom(8 * count).hex()
-        made = []
-        for row in range(count):
-            digits = "%015x%s" % (first + row, noise[16 * row : 16 * row + 15])  # noqa: UP031  faster, for each decision
-            parts = digits[:8], digits[8:12], digits[12:15], digits[15:18], digits[18:]
-            made.append("%s-%s-7%s-8%s-%s" % parts)  # noqa: UP031
-        return made
+        if count > 1:
+            return spelled(first, count)
+        digits = f"{first:015x}{os.urandom(8).hex()}"
+        return [f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-8{digits[15:18]}-{digits[18:30]}"]
+
+
+def spelled(first: int, count: int) -> list[str]:
+    """`count` ids from this one on, all their letters at once."""
+    ticks = np.arange(first, first + count, dtype=np.uint64)
+    high = (ticks >> np.uint64(12) << np.uint64(16)) | np.uint64(0x7000) | (ticks & np.uint64(0xFFF))
+    low = np.frombuffer(os.urandom(8 * count), np.uint64) >> np.uint64(4) | np.uint64(0x8000_0000_0000_0000)
+    digits = np.frombuffer(np.stack([high, low], axis=1).astype(">u8").tobytes().hex().encode(), np.uint8)
+    letters = np.full((count, 36), ord("-"), np.uint8)
+    letters[:, _DIGITS] = digits.reshape(count, 32)
+    made: list[str] = letters.view("S36").ravel().astype("U36").tolist()
+    return made
 
 
 def made_at(identity: str) -> float | None:

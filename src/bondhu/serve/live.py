@@ -60,8 +60,10 @@ class Live:
 
 
 @lru_cache(maxsize=1024)
-def mask(actions: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[Booleans, tuple[str, ...]]:
-    """Which actions these names allow, `[1, A]`, and their names in declared order."""
+def mask(actions: tuple[str, ...], allowed: tuple[str, ...] | None) -> tuple[Booleans, tuple[str, ...]]:
+    """Which actions these names allow, `[1, A]`, and their names in declared order; None allows every one."""
+    if allowed is None:
+        allowed = actions
     if not allowed:
         raise InvalidInput(
             "No action is allowed.", field="allowed", value=[], fix="Name at least one, or leave 'allowed' out for all."
@@ -76,9 +78,8 @@ def mask(actions: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[Booleans, 
 
 def masks(actions: tuple[str, ...], wanted: Sequence[Sequence[str] | None]) -> tuple[Booleans, list[tuple[str, ...]]]:
     """Which actions each request allows, `[T, A]`, and their names; None allows every one."""
-    if not any(each is not None for each in wanted):
-        every, _ = mask(actions, actions)
-        many = every if len(wanted) == 1 else np.broadcast_to(every, (len(wanted), len(actions)))
-        return many, [actions] * len(wanted)
-    rows = [mask(actions, actions if each is None else tuple(each)) for each in wanted]
+    if len(wanted) == 1 or all(each is None for each in wanted):
+        row, names = mask(actions, None if wanted[0] is None else tuple(wanted[0]))
+        return row if len(wanted) == 1 else np.broadcast_to(row, (len(wanted), len(actions))), [names] * len(wanted)
+    rows = [mask(actions, None if each is None else tuple(each)) for each in wanted]
     return np.concatenate([row for row, _ in rows]), [names for _, names in rows]

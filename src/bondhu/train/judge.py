@@ -9,8 +9,8 @@ from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.gate import GateRules, gate
-from bondhu.log.join import JoinReport, join, read_window
-from bondhu.train.window import Window, held_out, only, people
+from bondhu.log.join import JoinReport, join, only, read_window
+from bondhu.train.window import Window, held_out, people
 from bondhu.types import Acting, Batch, Deployment, Estimate, Estimator, Verdict
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bondhu import learners
-from bondhu.log.join import JoinReport, join, read_window
+from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.registry.names import new_version_id
-from bondhu.train.window import Window, held_out, next_window, only, parent_id, people
+from bondhu.train.window import Window, held_out, next_window, parent_id, people
 from bondhu.types import Batch, Deployment, Learner, Metrics, Spec, Version
 
 

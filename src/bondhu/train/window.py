@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bondhu.registry.lifecycle import BASELINE
-from bondhu.types import Booleans, Event, Integers, Records, Version
+from bondhu.types import Booleans, Event, Records, Version
 
 DAY = 86_400.0  # seconds
 
@@ -43,24 +42,6 @@ def held_out(people: Sequence[str], share: float) -> Booleans:
     limit = int(share * 2**32)
     kept = {person: _hash32(person) < limit for person in set(people)}
     return np.fromiter((kept[person] for person in people), bool, len(people))
-
-
-def only(records: Records, kept: Booleans) -> Records:
-    """The records of these rows, with their feedback."""
-    rows = np.flatnonzero(kept)
-    heard = np.flatnonzero(kept[records.feedback_decision])
-    position = np.cumsum(kept) - 1
-
-    def chosen(column: Any, at: Integers) -> Any:
-        return column[at] if isinstance(column, np.ndarray) else [column[row] for row in at.tolist()]
-
-    columns = {
-        name: chosen(getattr(records, name), heard if name.startswith("feedback_") else rows)
-        for name in records.__dataclass_fields__
-        if name != "allowed_sets"
-    }
-    columns["feedback_decision"] = position[columns["feedback_decision"]]
-    return replace(records, **columns)
 
 
 def people(records: Records) -> Sequence[str]:

@@ -25,10 +25,10 @@ _HOMES = {  # imported when asked for, so that a decision needs neither learners
 __all__ = ["TRAITS", "domain", "table", *_HOMES]  # noqa: PLE0604  the names are strings
 
 
-def table(bins: int = 5) -> dict[str, Any]:
-    """The tables of this domain's declaration, to read or to extend, with each trait cut into `bins`."""
+def table(bins: int | None = None) -> dict[str, Any]:
+    """The tables of this domain's declaration, to read or to extend, where wanted with each trait cut into `bins`."""
     tables = tomllib.loads(resources.files(__name__).joinpath("domain.toml").read_text("utf-8"))
-    for trait in TRAITS:
+    for trait in TRAITS if bins is not None else ():
         tables["context"][trait]["bins"] = bins
     return tables
 

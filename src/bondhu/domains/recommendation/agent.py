@@ -16,9 +16,10 @@ from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.state import RecommendationState
 from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew
 from bondhu.learners.tabular.q_learning import QLearning, Table
-from bondhu.types import Array, Batch, Integers, Spec, Version
+from bondhu.types import Array, Batch, Spec, Version
 
 FORMAT = 1  # of q_table.json
+MOST_BINS = 6  # of each trait: with more of them the learner hashes states, and rows have no single name
 
 
 class QLearningAgent:
@@ -43,7 +44,10 @@ class QLearningAgent:
             minimum_epsilon=min_exploration_rate,
         )
         self.bins = bins
+        if bins > MOST_BINS:
+            raise InvalidInput(f"bins got {bins}.", field="bins", value=bins, fix=f"A readable table has at most {MOST_BINS}.")
         self._encoder = domain(bins=bins).encoder(MultiDiscrete)
+        self._sizes = tuple(self._encoder.space.nvec.tolist())
         self._rng = np.random.default_rng(seed)
         self._allowed = np.ones((1, len(RecommendationAction.all())), bool)
         self.state = self.learner.init(Spec(self._encoder.space, Discrete(self._allowed.shape[1])), self._rng)
@@ -106,12 +110,12 @@ class QLearningAgent:
     @property
     def q_table(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], float]]:
         """{state: {action: Q-value}} of the cells that were tried."""
-        return self._cells(self.state.values, float)
+        return self._cells(self.state.values)
 
     @property
     def visit_counts(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], int]]:
         """{state: {action: how often it was tried}}."""
-        return self._cells(self.state.visits, int)
+        return self._cells(self.state.visits)
 
     def get_stats(self) -> dict[str, float]:
         """Coverage and size of the table."""
@@ -128,18 +132,18 @@ class QLearningAgent:
             "exploration_rate": self.epsilon,
         }
 
-    def _cells(self, table: Array, number: type) -> dict[tuple[Any, ...], dict[tuple[str, ...], Any]]:
-        cells: dict[tuple[Any, ...], dict[tuple[str, ...], Any]] = {}
-        rows, columns = np.nonzero(self.state.visits)
-        states = self._states(rows)
+    def _cells(self, table: Array) -> dict[tuple[Any, ...], dict[tuple[str, ...], Any]]:
+        """The tried cells of a table, by state and action."""
+        visits = self.state.visits
         actions = [action.to_tuple() for action in RecommendationAction.all()]
-        for state, row, column in zip(states, rows, columns, strict=True):
-            cells.setdefault(state, {})[actions[column]] = number(table[row, column])
-        return cells
-
-    def _states(self, rows: Integers) -> list[tuple[Any, ...]]:
-        """Rows of the table back to the state tuples they stand for."""
-        return [RecommendationState.tuple_of_codes(codes) for codes in self.learner.codes_of_rows(self._encoder.space, rows)]
+        tried = np.flatnonzero(visits.any(axis=1))
+        codes = np.stack(np.unravel_index(tried, self._sizes), axis=1)
+        return {
+            RecommendationState.tuple_of_codes(code): {
+                actions[column]: table[row, column].item() for column in np.flatnonzero(visits[row])
+            }
+            for row, code in zip(tried.tolist(), codes, strict=True)
+        }
 
     # --------------------------------------------------------------------------------------------------- save and load
 
@@ -181,8 +185,7 @@ class QLearningAgent:
         values, visits = fresh.state.values, fresh.state.visits
         try:
             for key, row in body["q_table"].items():
-                observation = RecommendationState.codes_of_tuple(key.split("|"))
-                position = int(self.learner.rows_of(self._encoder.space, observation[None])[0])
+                position = np.ravel_multi_index(RecommendationState.codes_of_tuple(key.split("|")), self._sizes)
                 for action, (value, count) in row.items():
                     values[position, actions[action]], visits[position, actions[action]] = value, count
         except (KeyError, ValueError, TypeError) as error:

@@ -116,7 +116,7 @@ class Population:
     def contexts(self, traits: Floats, situation: Integers) -> list[dict[str, Any]]:
         """The contexts an app would send: n dictionaries that JSON can hold."""
         names = [item.name for item in domain().fields]
-        parts = zip((CONTENTS, MOODS, TIMES), np.unravel_index(situation, SHAPE), strict=True)
+        parts = zip((CONTENTS, MOODS, TIMES), parts_of(situation), strict=True)
         situated = [[values[code] for code in codes.tolist()] for values, codes in parts]
         return [
             dict(zip(names, row, strict=True)) for row in zip(*np.asarray(traits).T.tolist(), *situated, strict=True)
@@ -125,13 +125,13 @@ class Population:
     def codes(self, traits: Floats, situation: Integers, bins: int = 5) -> Integers:
         """The observation that the domain's code encoder makes of these contexts: `[n, 8]`."""
         binned = [item.codes(traits[:, number]) for number, item in enumerate(domain(bins).fields[: len(TRAITS)])]
-        return np.stack([*binned, *np.unravel_index(situation, SHAPE)], axis=1)
+        return np.stack([*binned, *parts_of(situation)], axis=1)
 
     # ------------------------------------------------------------------------------------- what people want and say
 
     def appeal(self, levels: Integers, situation: Integers, action: Integers) -> Floats:
         """How well an action meets what is wanted, in (0, 1]: exp(-distance² / tolerance). Arguments broadcast."""
-        energy, diversity, novelty = np.unravel_index(action, (3, 3, 3))
+        energy, diversity, novelty = action // 9, action // 3 % 3, action % 3
         wanted = wishes(levels, situation)
         distance = (energy - wanted[0]) ** 2 + 0.8 * (diversity - wanted[1]) ** 2 + 0.8 * (novelty - wanted[2]) ** 2
         appeal: Floats = np.exp(-distance / self.tolerance)
@@ -171,7 +171,7 @@ class Population:
     def step(self, traits: Floats, situation: Integers, action: Integers, rng: np.random.Generator) -> Step:
         """Draw what n users say of their actions and where they go from there."""
         levels = levels_of(traits)
-        content, mood, time = np.unravel_index(situation, SHAPE)
+        content, mood, time = parts_of(situation)
         next_mood = _drawn(rng, self.next_mood(levels, situation, action))
         next_content = _drawn(rng, _switching(self.switch, SHAPE[0])[content])
         next_time = (time + (rng.random(len(action)) < self.pass_time)) % SHAPE[2]
@@ -215,6 +215,14 @@ SKIPPED = 0.8  # share of what is not completed that is skipped openly
 MOOD_ASKED = 0.25  # share of answered decisions after which the change of mood is reported
 
 
+def parts_of(situation: Integers) -> tuple[Integers, Integers, Integers]:
+    """Content, mood and time of a situation; any shape.
+
+    By division, since NumPy 2.4's `unravel_index` is wrong for arrays of shape [n, 1] with more than 8,192 rows.
+    """
+    return situation // 32, situation // 4 % 8, situation % 4
+
+
 def levels_of(traits: Floats) -> Integers:
     """-1 below 40, 0 from 40, 1 from 60: people differ by low, middle and high traits."""
     return (traits >= 40.0).astype(np.int64) + (traits >= 60.0) - 1
@@ -224,7 +232,7 @@ def wishes(levels: Integers, situation: Integers) -> tuple[Floats, Floats, Float
     """The energy, diversity and novelty wanted, each in 0 to 2. In a low mood, anxious people want to be soothed and
     stable ones to be cheered up, which no rule by mood alone can know."""
     openness, order, outgoing, _, nerves = np.moveaxis(levels, -1, 0)
-    content, mood, time = np.unravel_index(situation, SHAPE)
+    content, mood, time = parts_of(situation)
     valence, arousal = MOOD_PLACES[mood, 0], MOOD_PLACES[mood, 1]
     low = valence < 0
     energy = (
@@ -259,8 +267,7 @@ def situation_moves(population: Population) -> tuple[Floats, Floats]:
 
 
 def _mood(situation: Integers) -> Integers:
-    mood: Integers = situation // SHAPE[2] % SHAPE[1]
-    return mood
+    return parts_of(situation)[1]
 
 
 def _switching(chance: float, size: int) -> Floats:

@@ -22,6 +22,8 @@ from bondhu.policies.epsilon_greedy import epsilon_greedy
 from bondhu.policies.greedy import greedy
 from bondhu.types import Array, Batch, Booleans, Floats, Integers, Metrics, Policy, Spec
 
+AHEAD = 32  # rows between asking for a cell and using it: long enough for main memory, short enough for the cache
+
 
 @dataclass(frozen=True)
 class Table:
@@ -153,6 +155,9 @@ def sweep(
     total = largest = 0.0
     cells = states = 0
     for t in range(len(row)):
+        later = min(t + AHEAD, len(row) - 1)
+        fetch(values, row[later], action[later])
+        fetch(visits, row[later], action[later])
         s, a, n = row[t], action[t], next_row[t]
         target = reward[t]
         if discount[t] > 0.0:
@@ -179,10 +184,19 @@ def sweep(
     return total, largest, cells, states
 
 
+def fetch(table: Array, row: int, column: int) -> None:
+    """Have table[row, column] brought near, where compiled code can ask for that; otherwise nothing."""
+
+
 @cache
 def compiled_sweep() -> Callable[..., tuple[float, float, int, int]]:
-    from numba import njit  # half a second that a server which only acts need not spend
+    """`sweep`, compiled on first use: half a second that a server which only acts need not spend."""
+    from numba import njit
+    from numba.extending import overload
 
+    from bondhu.learners.tabular import _prefetch
+
+    overload(fetch)(_prefetch.compiled)
     compiled: Callable[..., tuple[float, float, int, int]] = njit(cache=True, nogil=True)(sweep)
     return compiled
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.log.checks import check_feedback, checked_context
 from bondhu.log.importers.lines import Line, Row, mark
 from bondhu.log.importers.report import ImportReport
 from bondhu.types import Decision, Domain, Feedback
@@ -157,6 +158,9 @@ class _Check:
             Feedback(f"{id_}:{place}", id_, self._signal(signal, value), value, time + self.delay)
             for place, (signal, value) in enumerate(row.signals)
         ]
+        checked_context(decision)  # what the log would refuse is refused here, row by row
+        for feedback in heard:
+            check_feedback(feedback)
         return decision, heard
 
     def _context(self, sent: Mapping[str, Any]) -> dict[str, Any]:
