@@ -28,12 +28,11 @@ def measure(quick: bool) -> list[Row]:
     tuples, numbers = (with_dictionaries(part, table, as_tuples=each) for each in (True, False))
     array = with_numpy(part, table)
     size = f"{int(np.prod(SIZES)):,} x {ACTIONS}, {len(batch):,} transitions"
-    ratio = kernel / tuples
     return [
-        Row(f"kernel, {size}", kernel, "updates/s", ">= 5e6", kernel >= 5e6),
-        Row("kernel / dict of dicts, tuples as keys", ratio, "x", ">= 100", ratio >= 100, "updates/s", tuples),
-        Row("kernel / dict of dicts, integers as keys", kernel / numbers, "x", peer="updates/s", peer_value=numbers),
-        Row("kernel / NumPy loop", kernel / array, "x", peer="updates/s", peer_value=array),
+        Row(f"kernel, {size}", kernel, "updates/s", ">= 5e6", kernel >= 5e6, "dict of dicts", numbers),
+        Row("kernel / dict of dicts, integers as keys", kernel / numbers, "x", ">= 100", kernel >= 100 * numbers),
+        Row("kernel / dict of dicts, tuples as keys", kernel / tuples, "x", ">= 100", kernel >= 100 * tuples),
+        Row("kernel / NumPy loop", kernel / array, "x"),
         Row("update() with checks and encoding", whole, "updates/s"),
         *acting(rng),
     ]

@@ -40,14 +40,14 @@ SETTINGS = """\
 # The demonstration's deployment. `bondhu status`, `bondhu evaluate` and `bondhu serve` work on it as on any other.
 [domain]
 extends = "recommendation"
-bins = 3                   # of each trait: fewer states need less data
 
 [learner]
 name = "tabular.q_learning"
 learning_rate = 1.0
 step_power = 1.0           # the mean of what was seen
-discount = 0.5
-passes = 4
+discount = 0.3             # moods carry over within a session, a little
+passes = 3
+pessimism = 1.0            # act on Q - 1 / √tries: what was lucky once is not trusted
 
 [exploration]
 rate = 0.05

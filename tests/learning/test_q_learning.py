@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bondhu.domains.probes import corridor, cut, from_table, noisy, random_problem, trap, two_arms
 from bondhu.errors import InvalidInput
-from bondhu.learners.tabular.q_learning import QLearning, compiled_sweep, row_finder, sweep
+from bondhu.learners.tabular.q_learning import QLearning, Table, compiled_sweep, row_finder, sweep, Table
 from bondhu.policies.uniform import Uniform
 from bondhu.types import Batch, Spec
 
@@ -147,6 +147,17 @@ def test_learning_in_windows_is_learning_at_once():
     assert once.epsilon == pytest.approx(windows.epsilon, rel=1e-12)
 
 
+def test_a_table_made_from_its_cells_goes_on_learning_like_the_original():
+    probe = random_problem(8, 3, rng(3))
+    batch = probe.play(Uniform(), 50, rng())
+    state, _ = learn(QLearning(), probe, 50)
+    again = Table.of(state.values.copy(), state.visits.copy(), state.sizes, state.epsilon)
+    assert (again.states, again.cells, again.updates) == (state.states, state.cells, state.updates)
+    ours, theirs = (QLearning().update(each, batch, rng())[0] for each in (state, again))
+    np.testing.assert_array_equal(ours.values, theirs.values)
+    np.testing.assert_array_equal(ours.best, theirs.best)
+
+
 def test_exploration_decays_once_per_session_down_to_its_minimum():
     state, metrics = learn(QLearning(), two_arms(), 10)
     assert state.epsilon == metrics["epsilon"] == pytest.approx(0.3 * 0.995**10)
@@ -154,14 +165,14 @@ def test_exploration_decays_once_per_session_down_to_its_minimum():
     assert learn(QLearning(epsilon=0.0), two_arms(), 10)[0].epsilon == 0.0
 
 
-def test_cells_tried_too_rarely_count_as_the_initial_value_when_acting():
-    probe = two_arms()
-    batch = probe.play(Uniform(), 50, rng())
-    once = batch.take(np.concatenate([np.flatnonzero(batch.action == 1)[:1], np.flatnonzero(batch.action == 0)[:3]]))
-    for needed, expected in ((0, [0.0, 1.0]), (2, [1.0, 0.0])):
-        learner = QLearning(minimum_visits=needed)
-        state, _ = learner.update(learner.init(probe.spec, rng()), once, rng())
-        assert learner.policy(state).distribution(np.array([[0]]), np.ones((1, 2), bool))[0].tolist() == expected
+def test_a_pessimist_prefers_what_was_tried_often_to_what_was_lucky_once():
+    visits, values = np.array([[1, 100, 0]], np.int32), np.array([[0.5, 0.3, 0.0]])
+    state = Table(values, visits, values.max(axis=1), np.array([1]), epsilon=0.0, updates=101, states=1, cells=2)
+    here, allowed = np.array([[0]]), np.ones((1, 3), bool)
+    assert QLearning().policy(state).distribution(here, allowed)[0].tolist() == [1.0, 0.0, 0.0]
+    pessimist = QLearning(pessimism=0.5).policy(state)
+    np.testing.assert_allclose(pessimist.values(here), [[0.5 - 0.5, 0.3 - 0.05, 0.0 - 0.5 * 2**0.5]])
+    assert pessimist.distribution(here, allowed)[0].tolist() == [0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class MemoryLog:
             ]
             said = [(row, each) for row, (made, _) in enumerate(rows) for each in self._said.get(made.id, ())]
         gone = superseded(each for _, each in said)
-        said = sorted(((row, each) for row, each in said if each.seq not in gone), key=lambda each: each[1].seq)
+        said = [(row, each) for row, each in said if each.seq not in gone]
         made = [each.decision for each in rows]
         sets = {each.allowed: None for each in made}
         numbers = {each: number for number, each in enumerate(sets)}

@@ -34,23 +34,20 @@ SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decisi
 SELECT min(seq), max(seq) FROM decision WHERE domain = ? AND time >= ? AND time < ?;
 
 -- name: decisions
-SELECT id, session, "user", time, CAST(context AS BLOB), allowed, action, probability, memo, version, variant
+SELECT seq, id, session, "user", time, CAST(context AS BLOB), allowed, action, probability, memo, version, variant
 FROM decision WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time < ? ORDER BY seq;
 
--- name: feedback_in_span
-SELECT decision.id, feedback.seq, signal, value, feedback.time, replaces IS NOT NULL
+-- name: feedback
+-- The sign of `seq` says whether the row replaces another.
+SELECT decision.seq, iif(replaces IS NULL, feedback.seq, -feedback.seq), signal, value, feedback.time
 FROM decision CROSS JOIN feedback ON feedback.decision_id = decision.id
-WHERE decision.seq BETWEEN ? AND ? AND +decision.domain = ? AND +decision.time >= ? AND +decision.time < ?;
-
--- name: feedback_of_all
-SELECT decision_id, seq, signal, value, time, replaces IS NOT NULL FROM feedback ORDER BY seq;
+WHERE decision.seq BETWEEN ? AND ? AND +decision.domain = ? AND +decision.time >= ? AND +decision.time < ?
+ORDER BY decision.seq;
 
 -- name: revised
-SELECT decision_id, time, seq, id, feedback.value, replaces
-FROM json_each(?) AS wanted JOIN feedback ON feedback.decision_id = wanted.value;
-
--- name: newest
-SELECT max(seq) FROM decision;
+SELECT decision_id, feedback.time, feedback.seq, feedback.id, feedback.value, replaces
+FROM json_each(?) AS wanted JOIN decision ON decision.seq = wanted.value
+JOIN feedback ON feedback.decision_id = decision.id;
 
 -- name: domains
 WITH RECURSIVE each (name) AS (

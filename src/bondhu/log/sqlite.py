@@ -70,8 +70,8 @@ class SqliteLog:
         with self._database.reading() as connection:
             first, last = connection.execute(QUERIES["span"], (domain, start, end)).get
             window = (first or 0, last or -1, domain, start, end)
-            made = read_decisions(connection, window)
-            return Records(**made, **read_feedback(connection, window, made["id"]))
+            seq, made = read_decisions(connection, window)
+            return Records(**made, **read_feedback(connection, window, seq))
 
     def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
         """One decision and what was said of it (revised and revoked rows included), or None."""

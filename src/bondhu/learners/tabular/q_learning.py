@@ -38,6 +38,13 @@ class Table:
     states: int  # rows tried so far
     cells: int  # cells tried so far
 
+    @classmethod
+    def of(cls, values: Floats, visits: Integers, sizes: Integers, epsilon: float) -> Table:
+        """A table from its cells alone, such as one read from a file."""
+        tried, updates = visits > 0, int(visits.sum())
+        states, cells = np.count_nonzero(tried.any(axis=1)), np.count_nonzero(tried)
+        return cls(values, visits, values.max(axis=1), sizes, epsilon, updates, int(states), int(cells))
+
 
 @dataclass(frozen=True)
 class QLearning:
@@ -50,7 +57,7 @@ class QLearning:
     epsilon_decay: float = 0.995  # factor on epsilon for each session that truly ended
     minimum_epsilon: float = 0.05  # epsilon decays no further
     step_power: float = 0.0  # the step is α / tries^power: 0 constant, 1 the mean of what was seen
-    minimum_visits: int = 0  # a cell tried less often counts as `initial_value` when acting
+    pessimism: float = 0.0  # when acting, a value counts as Q - pessimism / √tries: what was seen once is not trusted
     passes: int = 1  # times that an update goes through its batch
     dense_limit: int = 1_000_000  # states above which the table is hashed
     hashed_rows: int = 2**20  # rows of a hashed table; states that share a row share its values
@@ -63,7 +70,7 @@ class QLearning:
         for name in shares:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise _refused(name, getattr(self, name), "It must be from 0 to 1.")
-        for name, least in {"minimum_visits": 0, "passes": 1, "dense_limit": 1, "hashed_rows": 1}.items():
+        for name, least in {"pessimism": 0, "passes": 1, "dense_limit": 1, "hashed_rows": 1}.items():
             if getattr(self, name) < least:
                 raise _refused(name, getattr(self, name), f"It must be at least {least}.")
         if not math.isfinite(self.initial_value):
@@ -115,14 +122,16 @@ class QLearning:
     def _values(self, state: Table) -> Callable[[Array], Floats]:
         """What the policy looks up: `[T, F]` to `[T, A]`."""
         row_of, values, visits = row_finder(state.sizes, len(state.values)), state.values, state.visits
-        if self.minimum_visits == 0:
+        if self.pessimism == 0:
             return lambda observation: values[row_of(observation)]
 
-        def trusted(observation: Array) -> Floats:
+        def lower_bounds(observation: Array) -> Floats:
+            """Jin et al. 2021, "Is pessimism provably efficient for offline RL?"; never tried counts as half a try."""
             row = row_of(observation)
-            return np.where(visits[row] >= self.minimum_visits, values[row], self.initial_value)
+            bounds: Floats = values[row] - self.pessimism / np.sqrt(np.maximum(visits[row], 0.5))
+            return bounds
 
-        return trusted
+        return lower_bounds
 
 
 def prepared(state: Table, batch: Batch, factor: float) -> tuple[Array, ...]:
@@ -194,7 +203,7 @@ def compiled_sweep() -> Callable[..., tuple[float, float, int, int]]:
     from numba import njit
     from numba.extending import overload
 
-    from bondhu.learners.tabular import _prefetch
+    from bondhu.learners import _prefetch
 
     overload(fetch)(_prefetch.compiled)
     compiled: Callable[..., tuple[float, float, int, int]] = njit(cache=True, nogil=True)(sweep)
