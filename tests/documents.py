@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -112,6 +112,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def commands(block: Block) -> list[list[str]]:
-    lines = block.body.replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.strip() and not line.startswith("#")]
+def targets(path: Path) -> list[str]:
+    """Files that a document links to."""
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    return [link for link in links if "://" not in link]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from bondhu import screen
 from bondhu.app import App, open_app
 from bondhu.policies.drawing import evenly
 from bondhu.settings import from_tables
+from bondhu.train.run import train
 from bondhu.train.simulate import simulate
 from bondhu.types import Batch, Decision, Feedback, Floats
 from examples.icu_sepsis.model import Admissions, Model, Table
@@ -29,7 +31,13 @@ def settings(directory: Path, states: int, actions: int) -> App:
         "context": {"state": {"kind": "category", "values": [str(state) for state in range(states)]}},
         "actions": {"names": [f"treatment-{action}" for action in range(actions)]},
         "reward": {"default": 0.0, "wait": 0.0, "signals": {"survived": 1.0}},
-        "learner": {"name": "tabular.q_learning", "learning_rate": 1.0, "step_power": 0.8, "discount": 1.0, "passes": 20},
+        "learner": {
+            "name": "tabular.q_learning",
+            "learning_rate": 1.0,
+            "step_power": 0.8,
+            "discount": 1.0,
+            "passes": 20,
+        },
         "training": {"holdout": 0.0, "min_interactions_per_user": 1},
         "gate": {"minimum_average_reward": 0.0},
     }
@@ -62,7 +70,20 @@ def log(app: App, model: Model, batch: Batch) -> None:
         state = int(batch.observation[row, 0])
         action, probability = names[int(batch.action[row])], float(batch.probability[row])
         decisions.append(
-            Decision(identity, "icu_sepsis", session, None, time, {"state": str(state)}, allowed[state], action, probability, (), "clinicians", "live")
+            Decision(
+                identity,
+                "icu_sepsis",
+                session,
+                None,
+                time,
+                {"state": str(state)},
+                allowed[state],
+                action,
+                probability,
+                (),
+                "clinicians",
+                "live",
+            )
         )
         if batch.reward[row]:
             feedback.append(Feedback(f"{identity}-survived", identity, "survived", 1.0, time))
@@ -90,9 +111,7 @@ def run(seed: int, episodes: int) -> tuple[float, int]:
         app = settings(Path(folder), *model.expert.shape)
         log(app, model, batch)
         with screen.console.status("Learning from the log …"):
-            from dataclasses import replace
-
-            trained = app.train(replace(app.plan(), from_scratch=True)).trained
+            trained = train(app.deployment, replace(app.plan(), from_scratch=True), now=app.now(), rng=rng)
         assert trained.version is not None
         return model.value(learned_policy(app, model, trained.version.id)), trained.report.rows
 

@@ -22,7 +22,9 @@ def data_folder() -> Path:
     """The folder with the model's arrays; raises FileNotFoundError saying where they belong."""
     folder = Path(os.environ.get("BONDHU_DATA", "../shared/data")) / "icu_sepsis" / "assets"
     if not (folder / "dynamics.npz").exists():
-        raise FileNotFoundError(f"There is no {folder / 'dynamics.npz'}. Set BONDHU_DATA to the folder that holds icu_sepsis/.")
+        raise FileNotFoundError(
+            f"There is no {folder / 'dynamics.npz'}. Set BONDHU_DATA to the folder that holds icu_sepsis/."
+        )
     return folder
 
 
@@ -103,7 +105,9 @@ class Admissions(VectorEnv[Any, Any, Any]):
         self.observation_space = MultiDiscrete([len(model.start)] * patients)
         self.action_space = MultiDiscrete([model.expert.shape[1]] * patients)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Integers, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Integers, dict[str, Any]]:
         self.rng = np.random.default_rng(seed)
         self.state = self._admit(self.num_envs)
         return self.state, self._info()

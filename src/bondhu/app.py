@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,9 @@ class App:
         if name is None:
             return versions[-1]
         if name not in versions:
-            raise UnknownName(f"There is no version {name!r}.", field="version", value=name, fix=nearest(name, versions))
+            raise UnknownName(
+                f"There is no version {name!r}.", field="version", value=name, fix=nearest(name, versions)
+            )
         return name
 
     def acting(self, name: str | None) -> Acting:
@@ -95,10 +99,18 @@ class App:
         previous = lifecycle.previous(self.deployment.registry.events(self.domain.name))
         if previous is None:
             raise InvalidInput(
-                "The baseline is in force: there is nothing to roll back.", field="version", fix="`bondhu status` shows it."
+                "The baseline is in force: there is nothing to roll back.",
+                field="version",
+                fix="`bondhu status` shows it.",
             )
         self.deployment.registry.record(self.domain.name, Event(self.now(), "rolled_back", previous, reason, {}))
         return previous
+
+    def opponent(self, version: str) -> str:
+        """What a version is compared with: the one in force, or for that one itself what it replaced."""
+        live = self.live() or BASELINE
+        previous = lifecycle.previous(self.deployment.registry.events(self.domain.name))
+        return live if version != live or previous is None else previous
 
     def decider(self) -> Decider:
         """The live loop on this deployment."""
@@ -126,12 +138,9 @@ class App:
             try:
                 run = self._train(plan, now)
             except Exception as error:
-                self._record(now, started, "failed", 0, 0, {}, error=str(error))
+                self._record(now, started, None, error=str(error))
                 raise
-            report, version = run.trained.report, run.trained.version
-            self._record(
-                now, started, "completed" if version else "skipped", report.users, report.rows, training_metadata(run)
-            )
+            self._record(now, started, run)
             return run
 
     def _train(self, plan: Plan, now: float) -> TrainingRun:
@@ -140,25 +149,33 @@ class App:
         if trained.version is None:
             return TrainingRun(trained, None, promoted=False)
         self._write_table(trained.version)
-        judgement = self.evaluate(trained.version.id, window=trained.window, holdout=plan.holdout)
+        judgement = self.evaluate(trained.version.id, window=trained.window)
         promote = self.settings.training.auto_promote and judgement.verdict.decision == "promote"
         if promote:
             self.promote(trained.version.id, reason="passed the gate", figures=judgement.verdict.figures)
         return TrainingRun(trained, judgement, promoted=promote)
 
-    def _record(  # noqa: PLR0913  one row of the table
-        self, now: float, started: float, status: str, users: int, rows: int, training: Mapping[str, Any], error: str | None = None
-    ) -> None:
+    def _record(self, now: float, started: float, run: TrainingRun | None, error: str | None = None) -> None:
+        """The row of `system_tasks`; without a run, of a training that failed."""
+        status, users, rows, training = "failed", 0, 0, {}
+        if run:
+            status = "completed" if run.trained.version else "skipped"
+            users, rows, training = run.trained.report.users, run.trained.report.rows, training_metadata(run)
         duration = time.perf_counter() - started
         self.tasks.record(Task("rl_training", now, status, users, rows, duration, {"training": training}, error))
 
+    @property
+    def table(self) -> Path:
+        """Where the readable table of the newest version stands."""
+        return self.settings.path(self.settings.store.models) / "q_table.json"
+
     def _write_table(self, version: Version) -> None:
         """The readable table beside the fast state, where the domain has one."""
-        if self.domain.name == "recommendation" and version.learner == "tabular.q_learning":
+        if self.domain.name == "recommendation":
             from bondhu.domains.recommendation.agent import QLearningAgent
 
-            bins = int(version.description["fields"][0]["bins"])
-            QLearningAgent.of_version(version, bins=bins).save(self.settings.path(self.settings.store.models) / "q_table.json")
+            if QLearningAgent.reads(version):
+                QLearningAgent.of_version(version).save(self.table)
 
     def evaluate(
         self,
@@ -169,20 +186,24 @@ class App:
         holdout: float | None = None,
     ) -> Judgement:
         """Estimate a version and the one it would replace on held-out decisions."""
-        version = self.candidate(name) if name != BASELINE else BASELINE
-        trained_on = 0.0 if version == BASELINE else self.deployment.registry.load(version).notes.get("interactions", 0)
-        window = window or Window(self.now() - self.settings.training.days_back * DAY, self.now())
-        share = self.settings.training.holdout if holdout is None else holdout
+        version = BASELINE if name == BASELINE else self.candidate(name)
+        against = self.opponent(version) if against is None else against
+        notes = {} if version == BASELINE else self.deployment.registry.load(version).notes
         return judge(
             self.deployment,
             self.acting(version),
-            self.acting(against if against is not None else self.live()),
-            window=window,
-            holdout=share,
+            self.acting(against),
+            window=window or Window(self.now() - self.settings.training.days_back * DAY, self.now()),
+            holdout=self._kept_back((version, against)) if holdout is None else holdout,
             estimators=[evaluate.find(each)() for each in ESTIMATORS],
             rules=self.rules,
-            facts={"interactions": trained_on, "exploration": self.settings.exploration.rate},
+            facts={"interactions": notes.get("interactions", 0.0), "exploration": self.settings.exploration.rate},
         )
+
+    def _kept_back(self, versions: Iterable[str]) -> float:
+        """The share of people that none of the versions, nor those they learned on from, was trained on."""
+        load, share = self.deployment.registry.load, self.settings.training.holdout
+        return min([load(each).notes.get("holdout", share) for each in versions if each != BASELINE], default=share)
 
     # ---------------------------------------------------------------------------------------------------------- health
 
@@ -205,14 +226,18 @@ class App:
         try:
             for name in {self.live(), *self.versions()[-1:]}:
                 self.acting(name)
-            table = self.settings.path(self.settings.store.models) / "q_table.json"
-            if self.versions() and self.domain.name == "recommendation":
-                from bondhu.domains.recommendation.agent import read_table
-
-                read_table(table)
+            for name in self.versions()[-1:] if self.domain.name == "recommendation" else []:
+                self._check_table(self.deployment.registry.load(name))
         except BondhuError as error:
             return str(error)
         return None
+
+    def _check_table(self, version: Version) -> None:
+        """Raises StateCorrupt where the readable table that belongs beside the version is not there or damaged."""
+        from bondhu.domains.recommendation.agent import QLearningAgent
+
+        if QLearningAgent.reads(version):
+            QLearningAgent(bins=version.description["fields"][0]["bins"]).load(self.table)
 
 
 def restore(version: Version) -> Acting:
@@ -272,7 +297,9 @@ def open_domain(settings: Settings) -> Domain:
         return declared.from_table(problem)
     if parent != "recommendation":
         fix = nearest(str(parent), ["recommendation"])
-        raise SettingsInvalid(f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix)
+        raise SettingsInvalid(
+            f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix
+        )
     return declared.from_table(merged(recommendation_domain.table(bins), {**problem, "domain": table}))
 
 
@@ -288,7 +315,11 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def gate_rules(table: Mapping[str, Any]) -> GateRules:
     """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule."""
     names = list(GateRules.__dataclass_fields__)
-    for key in table:
+    for key, value in table.items():
         if key not in names:
             raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
+        truth = isinstance(getattr(GateRules, key), bool)
+        if not (type(value) is bool if truth else type(value) in (int, float) and math.isfinite(value)):
+            fix = "Write true or false." if truth else "Write a number."
+            raise SettingsInvalid(f"Setting gate.{key} got {value!r}.", field=f"gate.{key}", value=value, fix=fix)
     return replace(GateRules(), **table)

@@ -32,8 +32,11 @@ def main() -> None:
     except BondhuError as error:
         screen.problem(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as error:
+        screen.problem(
+            BondhuError(f"{error.filename or 'The system'}: {error.strerror or error}.", fix="Mend that and try again.")
+        )
+        sys.exit(1)
 
 
 def _open(directory: Path) -> App:
@@ -43,7 +46,7 @@ def _open(directory: Path) -> App:
 @app.command()
 def version() -> None:
     """Show the release."""
-    screen.console.print(f"bondhu {__version__}")
+    screen.say(f"bondhu {__version__}")
 
 
 @app.command()
@@ -56,19 +59,23 @@ def init(
     from bondhu.errors import nearest
 
     if domain not in ("example", "recommendation"):
-        raise InvalidInput(f"There is no domain {domain!r}.", field="domain", fix=nearest(domain, ["example", "recommendation"]))
+        raise InvalidInput(
+            f"There is no domain {domain!r}.", field="domain", fix=nearest(domain, ["example", "recommendation"])
+        )
     file = directory / "bondhu.toml"
     if file.exists():
         raise InvalidInput(f"{file} is there already.", field="directory", fix="Edit it, or choose another directory.")
     directory.mkdir(parents=True, exist_ok=True)
     problem = template() if domain == "example" else '[domain]\nextends = "recommendation"\n'
     file.write_text(problem + resources.files("bondhu").joinpath("template.toml").read_text("utf-8"), encoding="utf-8")
-    screen.console.print(f"Wrote {file}. Read it, change it, then start with `bondhu serve` or `bondhu import`.")
+    screen.say(f"Wrote {file}. Read it, change it, then start with `bondhu serve` or `bondhu import`.")
 
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Argument(help="A folder for the demonstration; its data is made anew.")] = Path("demo"),
+    directory: Annotated[Path, typer.Argument(help="A folder for the demonstration; its data is made anew.")] = Path(
+        "demo"
+    ),
     stay: Annotated[bool | None, typer.Option(help="Keep the API running afterwards; default: at a terminal.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated users.")] = 0,
 ) -> None:
@@ -96,7 +103,9 @@ def import_(
     path: Annotated[Path, typer.Argument(help="CSV, JSONL, Parquet, an Open Bandit folder, or a Vowpal Wabbit log.")],
     directory: Directory = Here,
     kind: Annotated[str | None, typer.Option(help="Of the log, where its name and first line do not tell.")] = None,
-    map_: Annotated[list[str] | None, typer.Option("--map", help="part=column, such as action=arm or context.age=AGE.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="part=column, such as action=arm or context.age=AGE.")
+    ] = None,
     declare: Annotated[bool, typer.Option(help="Write a bondhu.toml that fits the log first.")] = False,
     strict: Annotated[bool, typer.Option(help="Import nothing if any row is refused.")] = False,
 ) -> None:
@@ -106,7 +115,7 @@ def import_(
     mapping = mapping_of(map_ or [])
     if declare:
         file = declare_from(path, directory, kind, mapping)
-        screen.console.print(f"Wrote {file}: what the log holds, as a declaration. Read it before you rely on it.")
+        screen.say(f"Wrote {file}: what the log holds, as a declaration. Read it before you rely on it.")
     screen.imported(import_log(_open(directory), path, kind, mapping, strict=strict))
 
 
@@ -123,8 +132,10 @@ def export(
     deployment = _open(directory)
     start = float("-inf") if days is None else deployment.now() - days * DAY
     with screen.console.status("Writing …"):
-        rows = write(deployment.deployment.log.read(deployment.domain.name, start, float("inf")), path)
-    screen.console.print(f"Wrote {rows:,} decisions to {path}.")
+        rows = write(
+            deployment.deployment.log.read(deployment.domain.name, start, float("inf")), deployment.domain, path
+        )
+    screen.say(f"Wrote {rows:,} decisions to {path}.")
 
 
 @app.command()
@@ -149,12 +160,14 @@ def train(
 def evaluate(
     directory: Directory = Here,
     version: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
-    against: Annotated[str | None, typer.Option(help="A version or 'baseline'; default: the live one.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A version or 'baseline'; default: the live one, or what it replaced.")
+    ] = None,
     days: Annotated[float | None, typer.Option(help="Days of the log to read; default: all of it.")] = None,
     holdout: Annotated[float | None, typer.Option(help="Share of people kept back; 0: judge on everybody.")] = None,
 ) -> None:
     """Estimate a version on logged decisions of people it was not trained on, and ask the gate."""
-    from bondhu.app import BASELINE
+    from bondhu.registry.lifecycle import BASELINE
     from bondhu.train.window import DAY, Window
 
     deployment = _open(directory)
@@ -163,7 +176,7 @@ def evaluate(
     name = version if version == BASELINE else deployment.candidate(version)
     with screen.console.status("Evaluating …"):
         judgement = deployment.evaluate(name, against=against, window=window, holdout=holdout)
-    screen.judgement(name, against or deployment.live() or BASELINE, judgement)
+    screen.judgement(name, against or deployment.opponent(name), judgement)
 
 
 @app.command()
@@ -174,7 +187,7 @@ def promote(
 ) -> None:
     """Put a version in force."""
     name = _open(directory).promote(version, reason=reason)
-    screen.console.print(f"{name} is live.")
+    screen.say(f"{name} is live.")
 
 
 @app.command()
@@ -184,7 +197,7 @@ def rollback(
 ) -> None:
     """Put the version before the live one in force again."""
     name = _open(directory).rollback(reason=reason)
-    screen.console.print(f"{name} is live again.")
+    screen.say(f"{name} is live again.")
 
 
 @app.command()

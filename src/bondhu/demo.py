@@ -31,8 +31,8 @@ from bondhu.train.judge import evaluation_batch
 from bondhu.train.window import DAY
 from bondhu.types import Acting, Batch, Booleans, Decision, Feedback, Floats, Integers
 
-EXPLORATION = (0.3, 0.15, 0.05)  # share of random decisions in each week
-USERS = 4000  # different people every week
+EXPLORATION = (0.5, 0.3, 0.15)  # share of random decisions in each week: much while little is known
+USERS = (6000, 4000, 4000)  # different people every week
 SESSIONS = 3  # of each of them in a week
 NEW_USERS = 1500  # in each arm of the comparison at the end
 MINUTE = 60.0  # seconds
@@ -83,9 +83,11 @@ def run(directory: Path, *, seed: int, stay: bool) -> None:
     world = make_world(directory, seed)
     truth = exact_values(world, None)
     story = Story(baseline=truth, optimum=optimum(world.population, sample_of_people(world.population)), weeks=[])
-    screen.console.print(f"[bold]{USERS * SESSIONS:,} sessions a week[/] of simulated users; the rule earns {truth:.3f} a decision.")
-    for number, exploration in enumerate(EXPLORATION, start=1):
-        story.weeks.append(play_week(world, number, exploration))
+    screen.console.print(
+        f"Simulated users meet a rule that earns {truth:.3f} a decision; {story.optimum:.3f} is possible."
+    )
+    for number, (users, exploration) in enumerate(zip(USERS, EXPLORATION, strict=True), start=1):
+        story.weeks.append(play_week(world, number, users, exploration))
     with serving(world.app) as address:
         arms = compare(world, Client(address))
         report(world, story, arms)
@@ -107,13 +109,13 @@ def make_world(directory: Path, seed: int) -> World:
 # --------------------------------------------------------------------------------------------------------- three weeks
 
 
-def play_week(world: World, number: int, exploration: float) -> Week:
+def play_week(world: World, number: int, users: int, exploration: float) -> Week:
     """People use the product for a week; then the system trains, judges and perhaps promotes."""
     app, live = world.app, world.app.live()
     decider = Decider(app.deployment, app.acting, exploration=exploration, now=world.clock)
     with screen.progress() as bar:
-        task = bar.add_task(f"Week {number}: people use the product", total=USERS * SESSIONS)
-        traits = world.population.users(USERS, world.rng)
+        task = bar.add_task(f"Week {number}: people use the product", total=users * SESSIONS)
+        traits = world.population.users(users, world.rng)
         for _ in range(SESSIONS):
             world.clock.now += 7 * DAY / SESSIONS
             for ended in sessions(world, decider, traits, prefix=f"week-{number}-user"):
@@ -133,7 +135,9 @@ def sessions(world: World, decider: Decider, traits: Floats, prefix: str) -> Ite
     while len(people):
         contexts = world.population.contexts(traits[people], situation)
         users = [f"{prefix}-{person}" for person in people.tolist()]
-        decisions = decider.decide_many([Request(context, user=user) for context, user in zip(contexts, users, strict=True)])
+        decisions = decider.decide_many(
+            [Request(context, user=user) for context, user in zip(contexts, users, strict=True)]
+        )
         people, situation, feedback, ended = answered(world, traits, people, situation, decisions)
         decider.commit([], feedback)
         world.clock.now += MINUTE
@@ -147,7 +151,9 @@ def answered(
     known = {name: number for number, name in enumerate(world.app.domain.actions)}
     taken = np.array([known[decision.action] for decision in decisions])
     step = world.population.step(traits[people], situation, taken, world.rng)
-    rows = zip(step.heard.row.tolist(), step.heard.signal, step.heard.value.tolist(), step.heard.delay.tolist(), strict=True)
+    rows = zip(
+        step.heard.row.tolist(), step.heard.signal, step.heard.value.tolist(), step.heard.delay.tolist(), strict=True
+    )
     feedback = [
         Feedback(f"{decisions[row].id}:{signal}", decisions[row].id, signal, value, decisions[row].time + delay)
         for row, signal, value, delay in rows
@@ -271,28 +277,47 @@ def tell(week: Week, run: TrainingRun) -> None:
         f"Week {week.number}: learned from {report.rows:,} decisions; "
         f"judged {advantage['advantage_value']:+.3f} [{advantage['advantage_low']:+.3f}, {advantage['advantage_high']:+.3f}] "
         f"against the policy in force (truth {week.candidate_truth - week.live_truth:+.3f}) → "
-        + ("[green]promoted[/]" if run.promoted else f"[yellow]{run.judgement.verdict.decision if run.judgement else 'no verdict'}[/]")
+        + (
+            "[green]promoted[/]"
+            if run.promoted
+            else f"[yellow]{run.judgement.verdict.decision if run.judgement else 'no verdict'}[/]"
+        )
     )
 
 
 def report(world: World, story: Story, arms: list[Arm]) -> None:
     """How the estimators did, and what the new people got."""
     last = story.weeks[-1]
-    names = {"candidate": (last.judgement.candidate, last.candidate_truth), "in force": (last.judgement.live, last.live_truth)}
+    names = {
+        "candidate": (last.judgement.candidate, last.candidate_truth),
+        "in force": (last.judgement.live, last.live_truth),
+    }
     rows = [
         (policy, name, *screen.estimate(each), f"{truth:.4f}")
         for policy, (estimates, truth) in names.items()
         for name, each in estimates.items()
     ]
     columns = ("policy", "estimator", "mean reward", "95 % interval", "effective samples", "truth")
-    screen.table(f"Judged before release, on {last.judgement.report.rows:,} decisions of held-out people", columns, rows)
+    screen.table(
+        f"Judged before release, on {last.judgement.report.rows:,} decisions of held-out people", columns, rows
+    )
+    screen.refusals({"candidate": last.judgement.candidate, "in force": last.judgement.live})
     exact = {BASELINE: story.baseline, "learned": exact_values(world, world.app.live())}
     gap = story.optimum - story.baseline
     rows = []
     for arm in arms:
         mean, low, high = arm.interval()
         share = f"{(exact[arm.name] - story.baseline) / gap:.0%}"
-        rows.append((arm.name, f"{len(arm.reward):,}", f"{mean:.4f}", f"[{low:.4f}, {high:.4f}]", f"{exact[arm.name]:.4f}", share))
+        rows.append(
+            (
+                arm.name,
+                f"{len(arm.reward):,}",
+                f"{mean:.4f}",
+                f"[{low:.4f}, {high:.4f}]",
+                f"{exact[arm.name]:.4f}",
+                share,
+            )
+        )
     rows.append(("best possible", "", "", "", f"{story.optimum:.4f}", "100%"))
     columns = ("policy", "decisions", "mean reward", "95 % interval", "exact", "of the possible gain")
     screen.table(f"Live: {NEW_USERS:,} new people each, the learned policy over HTTP", columns, rows)

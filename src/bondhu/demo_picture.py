@@ -59,11 +59,13 @@ def _learning(axes: Any, story: Story) -> None:
     axes.text(weeks[-1], story.baseline, "the rule it replaces", color=RULE, ha="right", va="bottom")
     axes.plot(weeks, values, color=LEARNED, marker="o", linewidth=2)
     for week, value in zip(weeks[1:], values[1:], strict=True):
-        axes.annotate(f"{value:.3f}", (week, value), textcoords="offset points", xytext=(0, -16), ha="center", color=LEARNED)
+        axes.annotate(
+            f"{value:.3f}", (week, value), textcoords="offset points", xytext=(6, -14), ha="left", color=LEARNED
+        )
     axes.set_xticks(weeks, ["start", *(f"week {week}" for week in weeks[1:])])
     axes.set_ylabel("mean reward of a decision (exact)")
     axes.set_title("Learning from feedback", loc="left", fontweight="bold")
-    axes.margins(y=0.12)
+    axes.margins(x=0.08, y=0.12)
 
 
 def _judging(axes: Any, week: Week) -> None:
@@ -77,7 +79,7 @@ def _judging(axes: Any, week: Week) -> None:
     axes.set_yticks(range(len(shown)), [names.get(name, name) for name in shown])
     axes.invert_yaxis()
     axes.set_xlabel("mean reward on held-out people (95 % interval; dotted: the truth)")
-    axes.set_title(f"Judged before release, week {week.number}: ", loc="left", fontweight="bold")
+    axes.set_title(f"Judged before release (week {week.number})", loc="left", fontweight="bold")
     axes.text(1, 1.02, "candidate", color=LEARNED, transform=axes.transAxes, ha="right", fontweight="bold")
     axes.text(0.8, 1.02, "in force before", color=RULE, transform=axes.transAxes, ha="right", fontweight="bold")
     axes.margins(y=0.15)
@@ -85,5 +87,7 @@ def _judging(axes: Any, week: Week) -> None:
 
 def _intervals(axes: Any, estimates: Mapping[str, Estimate], colour: str, shift: float) -> None:
     for position, each in enumerate(estimates.values()):
-        axes.plot([each.low, each.high], [position - shift] * 2, color=colour, linewidth=3, alpha=0.55, solid_capstyle="round")
+        axes.plot(
+            [each.low, each.high], [position - shift] * 2, color=colour, linewidth=3, alpha=0.55, solid_capstyle="round"
+        )
         axes.plot([each.value], [position - shift], color=colour, marker="o")

@@ -20,27 +20,38 @@ def mapping_of(pairs: Sequence[str]) -> ColumnMapping | None:
     for pair in pairs:
         part, separator, column = pair.partition("=")
         if not separator or not part or not column:
-            raise InvalidInput(f"--map got {pair!r}.", field="map", value=pair, fix="Write part=column, such as action=arm.")
+            raise InvalidInput(
+                f"--map got {pair!r}.", field="map", value=pair, fix="Write part=column, such as action=arm."
+            )
         group, _, name = part.partition(".")
-        if name:
+        if name and group in ("context", "signals"):
             table.setdefault(group, {})[name] = column
         else:
-            table[part] = _number(column) if part in ("probability", "delay") else column
+            table[part] = _typed(part, column)
     return ColumnMapping.from_table(table) if table else None
 
 
-def _number(text: str) -> float | str:
+def _typed(part: str, column: str) -> Any:
+    """A probability may be a number instead of a column; a delay must be one; fields may be listed."""
+    if part == "context":
+        return column.split(",")
     try:
-        return float(text)
+        return float(column) if part in ("probability", "delay") else column
     except ValueError:
-        return text
+        if part == "delay":
+            raise InvalidInput(
+                f"--map delay got {column!r}.", field="delay", value=column, fix="Give seconds."
+            ) from None
+        return column
 
 
 def declare_from(path: Path, directory: Path, kind: str | None, mapping: ColumnMapping | None) -> Path:
     """Write a bondhu.toml whose fields, actions and signals are those of the log."""
     file = directory / FILE
     if file.exists():
-        raise InvalidInput(f"{file} is there already.", field="directory", fix="Import without --declare, or move it away.")
+        raise InvalidInput(
+            f"{file} is there already.", field="directory", fix="Import without --declare, or move it away."
+        )
     with screen.console.status("Reading the log …"):
         tables = suggest_domain(path, kind, mapping)
     directory.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,12 @@ from rich.table import Table
 from bondhu.app import App, TrainingRun
 from bondhu.errors import BondhuError
 from bondhu.log.importers import ImportReport
+from bondhu.log.join import JoinReport
 from bondhu.monitor.doctor import Finding
 from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE
 from bondhu.train.judge import Judgement
-from bondhu.types import Estimate, Verdict
+from bondhu.types import Estimate, Task, Verdict
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -53,6 +54,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     console.print(shown)
 
 
+def say(text: str) -> None:
+    """One line, as it is: paths and commands stay whole."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
 def facts(title: str, pairs: Mapping[str, Any]) -> None:
     """Print names and values, one a line."""
     shown = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
@@ -64,9 +70,9 @@ def facts(title: str, pairs: Mapping[str, Any]) -> None:
 
 
 def estimate(result: Estimate) -> tuple[str, str, str]:
-    """Value, interval and effective samples, or the refusal."""
+    """Value, interval and effective samples; `refusals` says why there are none."""
     if result.refused:
-        return "refused", result.refused, ""
+        return "refused", "", ""
     return f"{result.value:.4f}", f"[{result.low:.4f}, {result.high:.4f}]", f"{result.effective_samples:,.0f}"
 
 
@@ -76,6 +82,14 @@ def estimates(title: str, by_policy: Mapping[str, Mapping[str, Estimate]]) -> No
         (policy, name, *estimate(result)) for policy, results in by_policy.items() for name, result in results.items()
     ]
     table(title, ("policy", "estimator", "mean reward", "95 % interval", "effective samples"), rows)
+    refusals(by_policy)
+
+
+def refusals(by_policy: Mapping[str, Mapping[str, Estimate]]) -> None:
+    """Why estimates were refused, each reason once."""
+    for policy, results in by_policy.items():
+        for reason in dict.fromkeys(result.refused for result in results.values() if result.refused):
+            console.print(f"{escape(policy)} refused: {escape(reason)}")
 
 
 def verdict(result: Verdict) -> None:
@@ -83,41 +97,57 @@ def verdict(result: Verdict) -> None:
     colour = COLOURS.get(result.decision, "white")
     console.print(f"Gate: [bold {colour}]{result.decision}[/]")
     for reason in result.reasons:
-        console.print(f"  · {escape(reason)}")
+        console.print(f"  · {escape(reason)}", soft_wrap=True)
 
 
 def problem(error: BondhuError) -> None:
     """One error: what happened, and what to do."""
-    errors.print(f"[bold red]{escape(error.what)}[/]")
+    errors.print(f"[bold red]{escape(error.what)}[/]", soft_wrap=True)
     if error.fix:
-        errors.print(f"  {escape(error.fix)}")
+        errors.print(f"  {escape(error.fix)}", soft_wrap=True)
 
 
 def training(run: TrainingRun) -> None:
     """What a training did and what the gate says of its candidate."""
-    trained, report = run.trained, run.trained.report
+    trained = run.trained
+    learned = {"average reward": f"{trained.report.mean_reward:.4f}"} if trained.version else {}
     facts(
         "Training",
         {
-            "version": trained.version.id if trained.version else "none: there was nothing new to learn from",
-            "decisions": f"{report.rows:,} of {report.users:,} users; {report.too_few:,} of users with too few left out",
-            "outstanding": f"{report.outstanding:,} still wait for feedback; a later training takes them up",
-            "without feedback": f"{report.defaulted:,} count as the default reward",
-            "late feedback": f"{report.late:,} rows, worth {report.late_reward:+.2f} in all",
-            "average reward": f"{report.mean_reward:.4f}",
+            "version": trained.version.id if trained.version else "none: there is nothing new to learn from",
+            **joined(trained.report),
+            **learned,
             **{name: f"{value:,.4g}" for name, value in trained.metrics.items()},
         },
     )
     if run.judgement and trained.version:
         judgement(trained.version.id, "the policy in force", run.judgement)
-        word = "It is live." if run.promoted else f"Put it in force with `bondhu promote {trained.version.id}`."
-        if run.promoted or run.judgement.verdict.decision == "promote":
-            console.print(word)
+        if run.promoted:
+            say("It is live.")
+        elif run.judgement.verdict.decision == "promote":
+            say(f"Put it in force with `bondhu promote {trained.version.id}`.")
+
+
+def joined(report: JoinReport) -> dict[str, str]:
+    """What became of the decisions and the feedback of a window; only what there was."""
+    lines = {
+        "outstanding": (report.outstanding, "still wait for feedback; a later training takes them up"),
+        "without feedback": (report.defaulted, "count as the default reward"),
+        "of users with too few": (report.too_few, "left out"),
+        "cut off": (report.cut, "left out: nobody knows what came next"),
+        "of unknown actions": (report.unknown_actions, "left out"),
+        "late feedback": (report.late, f"came after the wait, worth {report.late_reward:+.2f} in all"),
+        "clipped feedback": (report.clipped, "had values outside of their signal's range"),
+        **{f"unknown signal {name}": (count, "ignored") for name, count in report.unknown_signals.items()},
+    }
+    shown = {name: f"{count:,} {what}" for name, (count, what) in lines.items() if count}
+    return {"decisions": f"{report.rows:,} of {report.users:,} people", **shown}
 
 
 def judgement(candidate: str, live: str, result: Judgement) -> None:
     """Estimates of both policies, and the verdict."""
-    title = f"On {result.report.rows:,} decisions of people it was not trained on"
+    whose = "people kept back from training" if result.held_out else "everybody, also people it was trained on"
+    title = f"On {result.report.rows:,} decisions of {whose}"
     estimates(title, {candidate: result.candidate, live: result.live})
     verdict(result.verdict)
 
@@ -149,30 +179,33 @@ def status(app: App) -> None:
         f"{name}",
         {
             "live": app.live() or BASELINE,
-            "decisions": f"{log.decisions:,} from {moment(log.first)} to {moment(log.last)}",
-            "feedback": f"{log.feedback:,}, of which {log.unmatched:,} wait for their decision",
+            "decisions": f"{log.decisions:,} from {moment(log.first)} to {moment(log.last)}"
+            if log.decisions
+            else "none yet",
+            "feedback": f"{log.feedback:,}"
+            + (f"; {log.unmatched:,} more wait for their decision" if log.unmatched else ""),
             "store": f"{log.bytes / 1e6:,.1f} MB",
             "exploration": f"{app.settings.exploration.rate:.0%} of decisions",
             "now": moment(now),
         },
     )
     standings = lifecycle.versions(app.deployment.registry.events(name))[-10:]
-    table("Versions", ("version", "status", "since"), [(each.version, each.status, moment(each.changed)) for each in standings])
+    if standings:
+        rows = [(each.version, each.status, moment(each.changed)) for each in standings]
+        table("Versions", ("version", "status", "since"), rows)
     runs = app.tasks.recent("rl_training", 5)
-    table(
-        "Trainings",
-        ("at", "status", "users", "decisions", "average reward", "error"),
-        [
-            (
-                moment(run.executed_at),
-                run.status,
-                f"{run.users_processed:,}",
-                f"{run.records_processed:,}",
-                f"{run.metadata.get('training', {}).get('average_reward', 0.0):.4f}",
-                run.error or "",
-            )
-            for run in runs
-        ],
+    if runs:
+        columns = ("at", "status", "users", "decisions", "average reward", "error")
+        table("Trainings", columns, [_training_row(run) for run in runs])
+    else:
+        say("There was no training yet: `bondhu train`.")
+
+
+def _training_row(run: Task) -> tuple[str, ...]:
+    reward = run.metadata.get("training", {}).get("average_reward")
+    return (
+        *(moment(run.executed_at), run.status, f"{run.users_processed:,}", f"{run.records_processed:,}"),
+        *("—" if reward is None else f"{reward:.4f}", run.error or ""),
     )
 
 
@@ -181,6 +214,6 @@ def findings(found: Sequence[Finding]) -> None:
     if not found:
         console.print("[green]Nothing is wrong.[/]")
     for finding in found:
-        console.print(f"[bold yellow]{escape(finding.case)}[/]: {escape(finding.evidence)}")
+        console.print(f"[bold yellow]{escape(finding.case)}[/]: {escape(finding.evidence)}", soft_wrap=True)
         for fix in finding.fixes:
-            console.print(f"  · {escape(fix)}")
+            say(f"  · {fix}")

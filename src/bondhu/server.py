@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from bondhu import screen
 from bondhu.app import App, training_metadata
-from bondhu.errors import BondhuError, TrainingInProgress
+from bondhu.errors import BondhuError, SettingsInvalid, TrainingInProgress
 from bondhu.schedule import jobs
 from bondhu.serve.auth import check_admin_key
 from bondhu.serve.http import create_app
+
+log = logging.getLogger(__name__)
 
 
 class Administration:
@@ -35,7 +41,9 @@ class Administration:
         return {
             "decisions": log.decisions,
             "feedback": log.feedback,
-            "last_training": {"executed_at": _iso(recent[0].executed_at), "status": recent[0].status} if recent else None,
+            "last_training": {"executed_at": _iso(recent[0].executed_at), "status": recent[0].status}
+            if recent
+            else None,
             "scheduled_jobs": jobs.describe(self.scheduler) if self.scheduler else [],
         }
 
@@ -61,7 +69,7 @@ def _train(app: App) -> None:
     except TrainingInProgress:
         return  # another process does this very work
     except BondhuError as error:
-        print(f"Scheduled training failed: {error}")
+        log.error("The scheduled training failed: %s", error)
 
 
 def make_asgi(app: App, *, scheduler: BackgroundScheduler | None = None) -> Any:
@@ -79,13 +87,27 @@ def serve(app: App, *, host: str | None = None, port: int | None = None) -> None
     server = app.settings.server
     scheduler = make_scheduler(app) if app.settings.schedule.enabled else None
     asgi = make_asgi(app, scheduler=scheduler)
-    if scheduler:
-        scheduler.start()
-    try:
-        uvicorn.run(asgi, host=host or server.host, port=server.port if port is None else port, log_level="warning")
-    finally:
+    with listening(host or server.host, server.port if port is None else port) as listener:
         if scheduler:
-            scheduler.shutdown(wait=False)
+            scheduler.start()
+        address = "http://{}:{}".format(*listener.getsockname())
+        screen.say(f"{app.domain.name} is served at {address} ({address}/openapi.json). Ctrl-C stops it.")
+        try:
+            with suppress(KeyboardInterrupt):  # uvicorn has finished what it was at
+                uvicorn.Server(uvicorn.Config(asgi, log_level="warning")).run(sockets=[listener])
+        finally:
+            if scheduler:
+                scheduler.shutdown(wait=False)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at this address; raises SettingsInvalid where it cannot be had."""
+    try:
+        return socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        what = f"Cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}."
+        fix = "Choose another with --host and --port, or stop what uses this one."
+        raise SettingsInvalid(what, field="server.port", value=port, fix=fix) from error
 
 
 def _iso(seconds: float) -> str:

@@ -6,22 +6,26 @@ The tables that declare the problem (`domain`, `context`, `actions`, `reward`, `
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bondhu.errors import SettingsInvalid, nearest
 
 FILE = "bondhu.toml"
+PREFIX = "BONDHU_"
 PROBLEM = ("domain", "context", "actions", "reward", "baseline")
 DEVELOPMENT_KEY = "admin-dev-key-change-in-production"  # refused by the server outside of development
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Learning(BaseModel):
@@ -30,27 +34,32 @@ class Learning(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str = "tabular.q_learning"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, table: Any) -> Any:
+        return _values(table)
+
     @property
     def hyperparameters(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
 
 class Exploration(_Table):
-    rate: float = Field(0.0, ge=0, le=1)  # share of decisions drawn at random; at 0 nothing can be evaluated
+    rate: float = Field(default=0.0, ge=0, le=1)  # share of decisions drawn at random; at 0 nothing can be evaluated
 
 
 class Training(_Table):
-    days_back: float = Field(7, gt=0)  # days of feedback a scheduled training reads
-    min_interactions_per_user: int = Field(5, ge=1)  # users with fewer decisions in the window are left out
-    holdout: float = Field(0.2, ge=0, lt=1)  # share of people whose decisions are kept back to judge candidates
+    days_back: float = Field(default=7, gt=0)  # days of feedback a scheduled training reads
+    min_interactions_per_user: int = Field(default=5, ge=1)  # users with fewer decisions in the window are left out
+    holdout: float = Field(default=0.2, ge=0, lt=1)  # share of people whose decisions are kept back to judge candidates
     auto_promote: bool = False  # whether a candidate that passes the gate goes live by itself
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 class Schedule(_Table):
     enabled: bool = True
     day_of_week: str = "mon"
-    hour: int = Field(1, ge=0, le=23)
+    hour: int = Field(default=1, ge=0, le=23)
     timezone: str = "UTC"
 
 
@@ -62,7 +71,7 @@ class Store(_Table):
 
 class Server(_Table):
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     environment: str = "development"
     admin_key: SecretStr = SecretStr(DEVELOPMENT_KEY)
 
@@ -70,8 +79,10 @@ class Server(_Table):
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
-    model_config = SettingsConfigDict(env_prefix="BONDHU_", env_nested_delimiter="__", frozen=True, extra="forbid")
-    learner: Learning = Learning()
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+    learner: Learning = Field(default_factory=Learning)
     exploration: Exploration = Exploration()
     training: Training = Training()
     schedule: Schedule = Schedule()
@@ -80,6 +91,11 @@ class Settings(BaseSettings):
     server: Server = Server()
     directory: Path = Path(".")  # where bondhu.toml stands; relative paths in [store] start here
     problem: dict[str, Any] = {}
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _from_environment(cls, table: Any) -> Any:
+        return _values(table)
 
     @classmethod
     def settings_customise_sources(
@@ -108,6 +124,8 @@ def load(directory: Path = Path("."), *, needed: bool = True) -> Settings:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"{file} is not TOML: {error}.", fix="Mend that line.") from error
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read: {error.strerror}.", fix="Make it a readable file.") from error
     return from_tables(tables, directory)
 
 
@@ -118,11 +136,40 @@ def from_tables(tables: dict[str, Any], directory: Path = Path(".")) -> Settings
     known = [name for name in Settings.model_fields if name not in ("directory", "problem")]
     for name in rest:
         if name not in known:
-            raise SettingsInvalid(f"{FILE} has an unknown table [{name}].", field=name, fix=nearest(name, known + list(PROBLEM)))
+            fix = nearest(name, [*known, *PROBLEM])
+            raise SettingsInvalid(f"{FILE} has an unknown table [{name}].", field=name, fix=fix)
+    _known_variables(os.environ, known)
     try:
-        return Settings(**rest, directory=directory, problem=problem)
+        settings = Settings(**rest)
     except ValidationError as error:
         raise _explained(error) from error
+    except SettingsError as error:
+        what = f"An environment variable cannot be read: {error}."
+        raise SettingsInvalid(what, fix=f"Set one value a variable, such as {PREFIX}SERVER__PORT=9000.") from error
+    return settings.model_copy(update={"directory": directory, "problem": problem})  # not the environment's to say
+
+
+def _known_variables(environment: Iterable[str], tables: list[str]) -> None:
+    """Refuse a variable that looks like a setting but names no table: it would be ignored without a word."""
+    for variable in environment:
+        table, separator, _ = variable.removeprefix(PREFIX).lower().partition("__")
+        if variable.startswith(PREFIX) and separator and table not in tables:
+            what = f"The environment variable {variable} names an unknown table."
+            raise SettingsInvalid(what, field=variable, fix=nearest(table, tables))
+
+
+def _values(table: Any) -> Any:
+    """A table whose settings have no declared types here: the environment's text becomes numbers and truth values."""
+    if not isinstance(table, Mapping):
+        return table
+    return {name: _value(value) if isinstance(value, str) else value for name, value in table.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _explained(error: ValidationError) -> SettingsInvalid:
@@ -132,6 +179,7 @@ def _explained(error: ValidationError) -> SettingsInvalid:
         table = Settings.model_fields[str(first["loc"][0])].annotation
         names = list(getattr(table, "model_fields", {}))
         return SettingsInvalid(f"Unknown setting {key}.", field=key, fix=nearest(str(first["loc"][-1]), names))
-    secret = "key" in key
-    value = "" if secret else f" {first['input']!r}"
-    return SettingsInvalid(f"Setting {key} got{value}: {first['msg']}.", field=key, value=None if secret else first["input"])
+    value = None if "key" in key else first["input"]  # a secret is not shown
+    got = "" if value is None else f" got {value!r}"
+    fix = f"Mend it in {FILE} or in {PREFIX}{key.upper().replace('.', '__')}."
+    return SettingsInvalid(f"Setting {key}{got}: {first['msg']}.", field=key, value=value, fix=fix)

@@ -36,7 +36,8 @@ class Spec:
 class Encoder(Protocol):
     """Turns a context as the app sent it into an observation, one at a time or as columns; both agree."""
 
-    space: Space[Any]
+    @property
+    def space(self) -> Space[Any]: ...
 
     def one(self, context: Mapping[str, Any]) -> Array:
         """Validate one context and encode it: `[F]`. Raises InvalidInput naming the field, the value and the fix."""
@@ -176,21 +177,22 @@ class Acting(NamedTuple):
     actions: tuple[str, ...]
 
 
-State = TypeVar("State")
+S = TypeVar("S")  # the state of a learner
 
 
-class Learner(Protocol, Generic[State]):
+class Learner(Protocol, Generic[S]):
     """A frozen dataclass whose fields are its hyper-parameters; state is passed in and returned, never kept."""
 
     observes: ClassVar[type[Space[Any]]]  # MultiDiscrete: codes; Box: features
+    State: ClassVar[type[Any]]  # a frozen dataclass of arrays and numbers
 
-    def init(self, spec: Spec, rng: np.random.Generator) -> State:
+    def init(self, spec: Spec, rng: np.random.Generator) -> S:
         """The state before any feedback."""
 
-    def update(self, state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Metrics]:
+    def update(self, state: S, batch: Batch, rng: np.random.Generator) -> tuple[S, Metrics]:
         """Learn from one batch. The given state is not to be used again: its arrays may have been reused."""
 
-    def policy(self, state: State, *, explore: bool = False) -> Policy:
+    def policy(self, state: S, *, explore: bool = False) -> Policy:
         """How to act: the best known action, or with the learner's own exploration."""
 
 

@@ -257,3 +257,13 @@ def test_doubly_robust_beats_ips_where_its_model_is_good_and_stays_unbiased_wher
     bias, noise = values.mean(1) - TRUTH, values.std(1) / np.sqrt(values.shape[1])
     assert (np.abs(bias[:3]) < 3 * noise[:3]).all()
     assert abs(bias[3]) > 0.5
+
+
+@every
+def test_too_few_unusual_rewards_are_refused_since_their_variance_is_unknown(estimator):
+    batch = simulated(np.random.default_rng(5), 400)
+    rare = replace(batch, reward=(np.arange(400) < 4).astype(float))
+    found = estimator()(target, rare)
+    assert "Rewards are too rare" in (found.refused or "")
+    assert "fewer than 5" in (found.refused or "")
+    assert estimator()(target, replace(batch, reward=np.ones(400))).refused is None

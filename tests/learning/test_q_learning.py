@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bondhu.domains.probes import corridor, cut, from_table, noisy, random_problem, trap, two_arms
 from bondhu.errors import InvalidInput
-from bondhu.learners.tabular.q_learning import QLearning, Table, compiled_sweep, row_finder, sweep, Table
+from bondhu.learners.tabular.q_learning import QLearning, Table, compiled_sweep, row_finder, sweep
 from bondhu.policies.uniform import Uniform
 from bondhu.types import Batch, Spec
 

@@ -25,15 +25,16 @@ class CodeEncoder:
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
         self.space: Space[Any] = MultiDiscrete([field.cardinality for field in fields])
-        self._coders = [(field.name, field.code) for field in fields]
+        self._coders = [(field.name, field.coder) for field in fields]
 
     def one(self, context: Mapping[str, Any]) -> Array:
-        if len(context) == len(self.fields):
-            try:
+        try:
+            if len(context) == len(self.fields):
                 return np.array([code(context[name]) for name, code in self._coders])
-            except KeyError:
-                pass
-        raise misnamed(self.fields, context)
+        except (KeyError, TypeError, ValueError):  # something is unusual: take the way that can say what
+            pass
+        check(self.fields, context)
+        return np.array([field.code(context[field.name]) for field in self.fields])
 
     def many(self, columns: Columns) -> Array:
         return np.stack([field.codes(columns[field.name]) for field in self.fields], axis=1)

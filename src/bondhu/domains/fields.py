@@ -44,6 +44,10 @@ class Field(Protocol):
     def code(self, value: Any) -> int:
         """Validate one value and give its code."""
 
+    @property
+    def coder(self) -> Callable[[Any], int]:
+        """`code` for values that are plainly right; may raise anything for others. The path of every decision."""
+
     def column(self, values: Sequence[Any]) -> Array:
         """Validate values into a typed array of length T; an error names the row."""
 
@@ -82,6 +86,10 @@ class Category:
         except (KeyError, TypeError):  # TypeError: a list or an object cannot be a key
             message = f"Field {self.name!r} got {value!r}, which is not in its list."
             raise InvalidInput(message, field=self.name, value=value, fix=nearest(str(value), self.values)) from None
+
+    @property
+    def coder(self) -> Callable[[Any], int]:
+        return self._codes.__getitem__
 
     def column(self, values: Sequence[Any]) -> Array:
         self.codes(cast(Array, values))
@@ -134,17 +142,29 @@ class Number:
         return [(below + above) / 2 for below, above in pairwise((self.low, *cuts, self.high))]
 
     def code(self, value: Any) -> int:
-        if type(value) not in _NUMBERS or not self.low <= value <= self.high:
-            value = self._checked(value)
-        if self.edges:
-            return bisect_right(self.edges, value)
-        code = int((value - self.low) / self._step)
-        return code if code < self.bins else self.bins - 1  # `high` itself belongs to the last bin
+        return self.coder(float(self._checked(value)))
+
+    @cached_property
+    def coder(self) -> Callable[[Any], int]:
+        low, high, step, edges, last = self.low, self.high, self._step, self.edges, self.bins - 1
+
+        def coded(value: Any) -> int:
+            if type(value) not in _NUMBERS or not low <= value <= high:
+                raise ValueError
+            if edges:
+                return bisect_right(edges, value)
+            code = int((value - low) / step)
+            return code if code < last else last  # `high` itself belongs to the last bin
+
+        return coded
 
     def column(self, values: Sequence[Any]) -> Array:
         if set(map(type, values)) - _NUMBERS:  # NumPy's numbers are welcome; True and "3" are not
             values = _row_by_row(self._checked, values)
-        column = np.asarray(values, np.float64)
+        try:
+            column = np.asarray(values, np.float64)
+        except OverflowError:  # an integer beyond all floats
+            column = _row_by_row(self._checked, values)
         self._require_range(column)
         return column
 
@@ -173,9 +193,10 @@ class Number:
         real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         if real and self.low <= value <= self.high:
             return value
-        problem = f"outside {self.low:g} to {self.high:g}" if real and math.isfinite(value) else "not a finite number"
+        finite = real and -math.inf < value < math.inf
+        problem = f"outside {self.low:g} to {self.high:g}" if finite else "not a finite number"
         raise InvalidInput(
-            f"Field {self.name!r} got {value!r}, which is {problem}.",
+            f"Field {self.name!r} got {value!r:.80}, which is {problem}.",
             field=self.name,
             value=value,
             fix=f"Send a number from {self.low:g} to {self.high:g}.",
@@ -207,6 +228,10 @@ class Text:
 
     def code(self, value: Any) -> int:
         return self._bucket(" ".join(self._checked(value).lower().split()))
+
+    @property
+    def coder(self) -> Callable[[Any], int]:
+        return self.code
 
     def column(self, values: Sequence[Any]) -> Array:
         if set(map(type, values)) - {str}:
@@ -262,6 +287,10 @@ class Vector:
 
     def code(self, value: Any) -> int:
         return int(self.codes(self._checked(value)[None])[0])
+
+    @property
+    def coder(self) -> Callable[[Any], int]:
+        return self.code
 
     def column(self, values: Sequence[Any]) -> Array:
         try:

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bondhu.errors import InvalidInput, nearest
-from bondhu.types import Records
+from bondhu.errors import InvalidInput, StoreError, nearest
+from bondhu.log.join import settlement
+from bondhu.types import SESSION_CUT, SESSION_END, Domain, Floats, Records
 
 Table = Mapping[str, Sequence[Any]]  # one list a column
 
 
-def export(records: Records, path: Path) -> int:
+def export(records: Records, domain: Domain, path: Path) -> int:
     """Write a .parquet, .csv or .jsonl file by its suffix; returns the number of rows. Replaces the file when whole."""
     if path.suffix not in WRITERS:
         raise InvalidInput(
@@ -23,15 +24,21 @@ def export(records: Records, path: Path) -> int:
         )
     beside = path.with_suffix(f"{path.suffix}.part")
     try:
-        WRITERS[path.suffix](table(records), beside)
+        WRITERS[path.suffix](table(records, domain), beside)
         beside.replace(path)
+    except OSError as error:
+        what = f"{path} cannot be written: {error.strerror or error}."
+        raise StoreError(what, field="path", value=str(path), fix="Mend that, or name another file.") from error
     finally:
         beside.unlink(missing_ok=True)
     return len(records.id)
 
 
-def table(records: Records) -> Table:
-    """A row a decision: its facts, `context.*` fields as sent, and one column a signal with the sum of its values."""
+def table(records: Records, domain: Domain) -> Table:
+    """A row a decision: its facts, `context.*` fields as sent, and one column a signal.
+
+    Feedback has no time of its own in a table, so what came too late to count has columns of its own, `late.*`.
+    """
     contexts = [msgspec.json.decode(context) for context in records.context]
     fields = dict.fromkeys(name for context in contexts for name in context)
     return {
@@ -41,28 +48,42 @@ def table(records: Records) -> Table:
         "time": records.time.tolist(),
         "action": list(records.action),
         "probability": records.probability.tolist(),
-        "allowed": ["|".join(records.allowed_sets[number]) for number in records.allowed.tolist()],
+        "allowed": [_cell(records.allowed_sets[number]) for number in records.allowed.tolist()],
         "version": list(records.version),
         **{f"context.{name}": [_cell(context.get(name)) for context in contexts] for name in fields},
-        **_signals(records),
+        **_signals(records, domain),
     }
 
 
-def _signals(records: Records) -> dict[str, list[float | None]]:
+def _signals(records: Records, domain: Domain) -> dict[str, list[Any]]:
+    """A value where a signal came once; all of its values, as a list, in a column where it came to one more often."""
     signals = np.array(records.feedback_signal, dtype=object)
-    columns: dict[str, list[float | None]] = {}
+    late = records.feedback_time > _deadline(records, domain)
+    columns: dict[str, list[Any]] = {}
     for name in dict.fromkeys(records.feedback_signal):
-        said = signals == name
-        rows = records.feedback_decision[said]
-        count = np.bincount(rows, minlength=len(records.id))
-        total = np.bincount(rows, records.feedback_value[said], len(records.id))
-        columns[name] = [value if heard else None for value, heard in zip(total.tolist(), count.tolist(), strict=True)]
+        for title, said in ((name, (signals == name) & ~late), (f"late.{name}", (signals == name) & late)):
+            heard: list[list[float]] = [[] for _ in records.id]
+            for row, value in zip(
+                records.feedback_decision[said].tolist(), records.feedback_value[said].tolist(), strict=True
+            ):
+                heard[row].append(value)
+            if said.any():
+                several = max(map(len, heard)) > 1
+                columns[title] = [(_cell(values) if several else values[0]) if values else None for values in heard]
     return columns
+
+
+def _deadline(records: Records, domain: Domain) -> Floats:
+    """Until when each feedback counts: `[K]` seconds."""
+    marks = np.isin(np.array(records.feedback_signal, dtype=str), (SESSION_END, SESSION_CUT))
+    wait = np.inf if domain.reward.count_late else domain.reward.wait
+    deadline: Floats = records.time[records.feedback_decision] + np.where(marks, settlement(domain), wait)
+    return deadline
 
 
 def _cell(value: Any) -> Any:
     """Lists as JSON, so that every table can hold them."""
-    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
+    return msgspec.json.encode(value).decode() if isinstance(value, list | tuple | dict) else value
 
 
 def _parquet(columns: Table, path: Path) -> None:

@@ -163,19 +163,23 @@ def _batch(domain: Domain, records: Records, facts: Facts, rows: Integers, obser
     count, following = len(rows), facts.following[rows]
     alive = following >= 0
     has_next = np.append(following[:-1] == rows[1:], False)[:count]
-    outside = np.unique(following[alive & ~has_next])
-    columns = domain.columns(_pick(records.context, np.concatenate([rows, outside])))
+    # contexts are decoded in order of arrival, as they lie in memory, and put in order when they are small
+    used = np.zeros(len(records.context), bool)
+    used[rows] = used[following[alive]] = True
+    contexts = records.context if used.all() else _pick(records.context, np.flatnonzero(used))
+    columns = domain.columns(contexts)
     seen = domain.encoder(observes).many(columns)
-    position = np.where(has_next, np.arange(1, count + 1), count + np.searchsorted(outside, following))
+    position = np.cumsum(used) - 1
+    place = position[rows]
     return Batch(
-        observation=seen[:count],
+        observation=seen.take(place, axis=0),
         allowed=_allowed(facts.masks, records.allowed[rows]),
         action=facts.action[rows],
         probability=records.probability[rows],
         reward=facts.reward[rows],
         discount=alive.astype(np.float64),
         has_next=has_next,
-        next_observation=_next_observation(seen, position, alive),
+        next_observation=_next_observation(seen, position[following], alive),
         next_allowed=_allowed(
             np.vstack([facts.masks, np.ones(len(domain.actions), bool)]),
             np.where(alive, records.allowed[following], len(facts.masks)),
@@ -183,7 +187,7 @@ def _batch(domain: Domain, records: Records, facts: Facts, rows: Integers, obser
         session=np.cumsum(~np.concatenate([[True], has_next])[:count]),
         time=records.time[rows],
         memo=records.memo[rows],
-        context={name: column[:count] for name, column in columns.items()},
+        context={name: column[place] for name, column in columns.items()},
     )
 
 
@@ -191,7 +195,7 @@ def _next_observation(seen: Array, position: Integers, alive: Booleans) -> Array
     """Zeros where nothing follows; a view of one row of them where nothing follows anywhere."""
     if not alive.any():
         return np.broadcast_to(np.zeros_like(seen, shape=seen.shape[1:]), (len(alive), *seen.shape[1:]))
-    following = seen[np.where(alive, position, 0)]
+    following = seen.take(np.where(alive, position, 0), axis=0)
     following[~alive] = 0
     return following
 

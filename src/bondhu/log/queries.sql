@@ -12,22 +12,30 @@ INSERT INTO decision (id, domain, session, "user", time, context, allowed, actio
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 
 -- name: add_feedback
-INSERT INTO feedback (id, decision_id, signal, value, time, replaces)
-VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
+INSERT INTO feedback (id, decision, decision_id, signal, value, time, replaces)
+VALUES (?1, (SELECT seq FROM decision WHERE id = ?2), ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING;
+
+-- name: is_feedback_early
+SELECT EXISTS (SELECT 1 FROM feedback WHERE decision IS NULL);
+
+-- name: match_early_feedback
+UPDATE feedback SET decision = (SELECT seq FROM decision WHERE id = decision_id)
+WHERE decision IS NULL AND decision_id IN (SELECT value FROM json_each(?));
 
 -- name: decision_row
 SELECT id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant
 FROM decision WHERE id = ?;
 
 -- name: decision
-SELECT decision.id, domain, session, "user", time, context, actions, action, probability, memo, version, variant
+SELECT decision.seq, decision.id, domain, session, "user", time, context, actions, action, probability, memo, version,
+    variant
 FROM decision JOIN action_set ON action_set.id = decision.allowed WHERE decision.id = ?;
 
 -- name: feedback_row
 SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE id = ?;
 
 -- name: feedback_of_decision
-SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decision_id = ? ORDER BY seq;
+SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decision = ? ORDER BY seq;
 
 -- name: span
 -- Rows arrive nearly in time order, so a window of time is nearly a range of `seq`, which reads without seeking.
@@ -39,15 +47,12 @@ FROM decision WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time
 
 -- name: feedback
 -- The sign of `seq` says whether the row replaces another.
-SELECT decision.seq, iif(replaces IS NULL, feedback.seq, -feedback.seq), signal, value, feedback.time
-FROM decision CROSS JOIN feedback ON feedback.decision_id = decision.id
-WHERE decision.seq BETWEEN ? AND ? AND +decision.domain = ? AND +decision.time >= ? AND +decision.time < ?
-ORDER BY decision.seq;
+SELECT decision, iif(replaces IS NULL, seq, -seq), signal, value, time
+FROM feedback WHERE decision BETWEEN ? AND ? ORDER BY decision;
 
 -- name: revised
-SELECT decision_id, feedback.time, feedback.seq, feedback.id, feedback.value, replaces
-FROM json_each(?) AS wanted JOIN decision ON decision.seq = wanted.value
-JOIN feedback ON feedback.decision_id = decision.id;
+SELECT decision_id, time, seq, feedback.id, feedback.value, replaces
+FROM json_each(?) AS wanted JOIN feedback ON feedback.decision = wanted.value;
 
 -- name: domains
 WITH RECURSIVE each (name) AS (
@@ -60,8 +65,10 @@ SELECT name FROM each WHERE name IS NOT NULL;
 SELECT count(*), min(time), max(time) FROM decision WHERE domain = ?;
 
 -- name: summary_of_feedback
-SELECT count(*) FILTER (WHERE decision.domain = ?), count(*) FILTER (WHERE decision.id IS NULL)
-FROM feedback LEFT JOIN decision ON decision.id = feedback.decision_id;
+SELECT count(*) FROM feedback CROSS JOIN decision ON decision.seq = feedback.decision WHERE decision.domain = ?;
+
+-- name: unmatched
+SELECT count(*) FROM feedback WHERE decision IS NULL;
 
 -- name: size
 SELECT page_count * page_size FROM pragma_page_count, pragma_page_size;

@@ -44,24 +44,24 @@ def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integer
     }
 
 
-def read_feedback(connection: apsw.Connection, window: Window, seq: Integers) -> dict[str, Any]:
-    """The window's feedback columns of Records, given `seq` of its decisions: in their order, then that of arrival.
-
-    The index finds the feedback of each decision nearly in sequence: for a whole log this is as fast as one pass over
-    all feedback and a dictionary of ids, for a window far faster.
-    """
+def read_feedback(connection: apsw.Connection, seq: Integers) -> dict[str, Any]:
+    """The feedback columns of Records, given `seq` of its decisions: in their order, then in that of arrival."""
+    span = (int(seq[0]), int(seq[-1])) if len(seq) else (0, -1)
     decision, number, signal, value, time = _columns(
-        connection.execute(QUERIES["feedback"], window), *("int64", "int64", "same", "float64", "float64")
+        connection.execute(QUERIES["feedback"], span), *("int64", "int64", "same", "float64", "float64")
     )
-    revised = np.unique(decision[number < 0])
+    row = np.searchsorted(seq, decision)
+    kept = seq[row] == decision
+    revised = np.unique(decision[kept & (number < 0)])
     if len(revised):
         said = connection.execute(QUERIES["revised"], (encode(revised.tolist()).decode(),))
         gone = superseded(map(Said._make, said))
-        kept = np.isin(np.abs(number), np.fromiter(gone, np.int64, len(gone)), invert=True)
-        decision, value, time = decision[kept], value[kept], time[kept]
-        signal = [signal[row] for row in np.flatnonzero(kept).tolist()]
+        kept &= np.isin(np.abs(number), np.fromiter(gone, np.int64, len(gone)), invert=True)
+    if not kept.all():
+        row, value, time = row[kept], value[kept], time[kept]
+        signal = list(map(signal.__getitem__, np.flatnonzero(kept).tolist()))
     return {
-        "feedback_decision": np.searchsorted(seq, decision),
+        "feedback_decision": row,
         "feedback_signal": signal,
         "feedback_value": value,
         "feedback_time": time,

@@ -40,7 +40,13 @@ RUNS = 3  # trainings that make a trend
 
 def examine(facts: Facts) -> list[Finding]:
     """Every trouble that the facts show, worst first; an empty list is good health."""
-    found = [model_missing(facts), diverging(facts), no_improvement(facts), too_little_data(facts), no_exploration(facts)]
+    found = [
+        model_missing(facts),
+        diverging(facts),
+        no_improvement(facts),
+        too_little_data(facts),
+        no_exploration(facts),
+    ]
     return [finding for finding in found if finding]
 
 
@@ -61,7 +67,9 @@ def diverging(facts: Facts) -> Finding | None:
     doubling = len(sizes) == RUNS and all(later > 2 * earlier > 0 for earlier, later in pairwise(sizes))
     if np.isfinite(sizes[-1]) and sizes[-1] <= bound and not doubling:
         return None
-    evidence = f"The largest |Q| was {', '.join(f'{size:.3g}' for size in sizes)}; no policy can earn more than {bound:.3g}."
+    evidence = (
+        f"The largest |Q| was {', '.join(f'{size:.3g}' for size in sizes)}; no policy can earn more than {bound:.3g}."
+    )
     return Finding(
         "Q-values diverging",
         evidence,
@@ -130,7 +138,8 @@ def _completed(facts: Facts) -> list[Task]:
 
 
 def _training(task: Task) -> Mapping[str, Any]:
-    return task.metadata.get("training", {})
+    training: Mapping[str, Any] = task.metadata.get("training", {})
+    return training
 
 
 def _largest_value(task: Task) -> float | None:

@@ -5,6 +5,9 @@ One row is the live request: there the reductions over an axis are replaced by c
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
 from typing import NoReturn
 
 import numpy as np
@@ -13,15 +16,22 @@ from bondhu.errors import InvalidInput
 from bondhu.types import Booleans, Choice, Floats, Integers, Uniforms
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
+NARROW = 256  # actions up to which the shares of a single row are remembered
+NOTHING = np.empty((1, 0))  # the memo of one row
 
 
-def evenly(chosen: Booleans) -> Floats:
-    """p(a) = 1 / |chosen| for each chosen action, 0 for the others: `[T, A]` to `[T, A]`."""
+def evenly(chosen: Booleans, rate: float = 1.0) -> Floats:
+    """p(a) = rate / |chosen| for each chosen action, 0 for the others: `[T, A]` to `[T, A]`, not to be written to."""
     if len(chosen) == 1:
-        count = np.count_nonzero(chosen)
-        return np.true_divide(chosen, count) if count else _none_allowed(0)
+        shares = _remembered if chosen.size <= NARROW else _shares
+        return shares(chosen.tobytes(), rate)
     counts = np.add.reduce(chosen, axis=-1, keepdims=True, dtype=np.int64)
-    return np.true_divide(chosen, counts) if counts.all() else _none_allowed(int(counts.argmin()))
+    return rate * np.true_divide(chosen, counts) if counts.all() else _none_allowed(int(counts.argmin()))
+
+
+def uniformly(allowed: Booleans, rate: float) -> Floats:
+    """`evenly` over the allowed actions, in a form that adds to `[T, A]`: one row where one mask holds for all."""
+    return evenly(allowed[:1] if allowed.strides[0] == 0 else allowed, rate)
 
 
 def draw(probabilities: Floats, rng: Uniforms) -> Choice:
@@ -29,12 +39,12 @@ def draw(probabilities: Floats, rng: Uniforms) -> Choice:
 
     An action of probability 0 does not raise F, so it is never first; u stays below 1 so that one is always found.
     """
+    uniform = rng.random(len(probabilities))
+    if len(probabilities) == 1:
+        rising = list(accumulate(probabilities[0].tolist()))
+        one = bisect_right(rising, min(float(uniform[0]), BELOW_ONE) * rising[-1])
+        return Choice(np.array([one]), probabilities[0, one : one + 1], NOTHING)
     cumulative = np.add.accumulate(probabilities, axis=-1)
-    uniform = rng.random(len(cumulative))
-    if len(cumulative) == 1:
-        reach = min(float(uniform[0]), BELOW_ONE) * float(cumulative[0, -1])
-        one = int(cumulative[0].searchsorted(reach, "right"))
-        return Choice(np.array([one]), probabilities[0, one : one + 1], np.empty((1, 0)))
     reaches = np.minimum(uniform, BELOW_ONE) * cumulative[:, -1]
     action = (cumulative > reaches[:, None]).argmax(axis=-1)
     return Choice(action, pick(probabilities, action), np.empty((len(action), 0)))
@@ -44,6 +54,18 @@ def pick(probabilities: Floats, action: Integers) -> Floats:
     """The entry of each row's action: `[T, A]`, `[T]` to `[T]`."""
     chosen: Floats = probabilities[np.arange(len(action)), action]
     return chosen
+
+
+def _shares(row: bytes, rate: float) -> Floats:
+    """`evenly` of the one row with these bytes: `[1, A]`."""
+    chosen = np.frombuffer(row, np.bool_)[None]
+    count = np.count_nonzero(chosen)
+    shares = rate * np.true_divide(chosen, count) if count else _none_allowed(0)
+    shares.flags.writeable = False
+    return shares
+
+
+_remembered = lru_cache(maxsize=4096)(_shares)  # masks and best actions come again and again
 
 
 def _none_allowed(row: int) -> NoReturn:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bondhu.policies.drawing import evenly
+from bondhu.policies.drawing import uniformly
 from bondhu.policies.greedy import greedy
 from bondhu.types import Booleans, Floats
 
 
 def epsilon_greedy(values: Floats, allowed: Booleans, epsilon: float) -> Floats:
     """p = (1 - ε)·greedy + ε·uniform over the allowed actions: `[T, A]` (Sutton & Barto 2018, section 2.2)."""
-    return (1.0 - epsilon) * greedy(values, allowed) + epsilon * evenly(allowed)
+    return greedy(values, allowed, 1.0 - epsilon) + uniformly(allowed, epsilon)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bondhu.errors import InvalidInput
-from bondhu.policies.drawing import draw, evenly, pick
+from bondhu.policies.drawing import draw, pick, uniformly
 from bondhu.types import Array, Booleans, Choice, Floats, Integers, Policy, Uniforms
 
 
@@ -26,7 +26,7 @@ class WithFloor:
             )
 
     def distribution(self, observation: Array, allowed: Booleans) -> Floats:
-        return (1.0 - self.rate) * self.policy.distribution(observation, allowed) + self.rate * evenly(allowed)
+        return (1.0 - self.rate) * self.policy.distribution(observation, allowed) + uniformly(allowed, self.rate)
 
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)

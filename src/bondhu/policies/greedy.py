@@ -8,12 +8,12 @@ from bondhu.policies.drawing import evenly
 from bondhu.types import Booleans, Floats
 
 
-def greedy(values: Floats, allowed: Booleans) -> Floats:
-    """p(a) = 1 / |argmax| on the allowed actions of exactly the highest value, 0 elsewhere: `[T, A]`."""
+def greedy(values: Floats, allowed: Booleans, rate: float = 1.0) -> Floats:
+    """p(a) = rate / |argmax| on the allowed actions of exactly the highest value, 0 elsewhere: `[T, A]`."""
     if np.count_nonzero(allowed) == allowed.size:
-        return evenly(values == _highest(values))
+        return evenly(values == _highest(values), rate)
     within = np.where(allowed, values, -np.inf)
-    return evenly((within == _highest(within)) & allowed)
+    return evenly((within == _highest(within)) & allowed, rate)
 
 
 def _highest(values: Floats) -> Floats:

@@ -9,6 +9,8 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from bondhu.errors import SettingsInvalid
+
 TRAINING_JOB = "rl_training"
 ACCEPTED_DELAY = 3600  # seconds a run may start late, after a suspended machine wakes up for instance
 
@@ -20,8 +22,8 @@ def scheduler(
 
     A run that fell due between `last_run` and `now` (seconds; no server was up) is made up for at the start.
     """
-    jobs = BackgroundScheduler(timezone=timezone)
-    trigger = CronTrigger(day_of_week=day_of_week, hour=hour, timezone=timezone)
+    trigger = weekly(day_of_week, hour, timezone)
+    jobs = BackgroundScheduler(timezone=trigger.timezone)
     missed = last_run is not None and is_due(trigger, last_run, now)
     jobs.add_job(
         train,
@@ -33,13 +35,27 @@ def scheduler(
         misfire_grace_time=ACCEPTED_DELAY,
     )
     if missed:
-        jobs.add_job(train, id=f"{TRAINING_JOB}_missed", name="Train RL recommendation model (missed run)")
+        name = "Train RL recommendation model (missed run)"
+        jobs.add_job(
+            train, id=f"{TRAINING_JOB}_missed", name=name, misfire_grace_time=None
+        )  # however late the start is
     return jobs
+
+
+def weekly(day_of_week: str, hour: int, timezone: str) -> CronTrigger:
+    """Fires at that hour on these days; raises SettingsInvalid for a day or a time zone that there is not."""
+    try:
+        return CronTrigger(day_of_week=day_of_week, hour=hour, timezone=timezone)
+    except (ValueError, KeyError) as error:  # an unknown time zone is a KeyError
+        what = f"[schedule] cannot run on day_of_week = {day_of_week!r}, hour = {hour}, timezone = {timezone!r}."
+        fix = 'Write days such as "mon" or "mon,thu" and a time zone such as "UTC" or "Europe/Berlin".'
+        raise SettingsInvalid(what, field="schedule", fix=fix) from error
 
 
 def is_due(trigger: CronTrigger, last_run: float, now: float) -> bool:
     """Whether the trigger fired between two times, in UNIX seconds."""
-    following = trigger.get_next_fire_time(None, datetime.fromtimestamp(last_run, UTC))
+    last = datetime.fromtimestamp(last_run, UTC)
+    following = trigger.get_next_fire_time(last, last)  # given twice, since a run at the very moment is not due again
     return following is not None and following.timestamp() <= now
 
 

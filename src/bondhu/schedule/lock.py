@@ -22,7 +22,10 @@ def only_one(path: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise TrainingInProgress(
-                f"Process {holder} is training this deployment.", field="lock", value=str(path), fix="Wait for it to finish."
+                f"Process {holder} is training this deployment.",
+                field="lock",
+                value=str(path),
+                fix="Wait for it to finish.",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

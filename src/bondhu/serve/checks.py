@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bondhu.errors import InvalidInput
-from bondhu.log.checks import decode, encode
+from bondhu.log.checks import decode, encode, lines
 from bondhu.serve.messages import LONGEST_ID, Request
 from bondhu.types import Array, Decision, Domain, Encoder, Signal
 
@@ -16,26 +16,17 @@ from bondhu.types import Array, Decision, Domain, Encoder, Signal
 def observed(encoder: Encoder, domain: Domain, requests: Sequence[Request]) -> Array:
     """What the policy sees: `[T, F]`. An error in one of many requests says which."""
     if len(requests) == 1:
-        return seen(encoder, requests[0])[None]
+        return encoder.one(requests[0].context)[None]
     try:
-        return encoder.many(domain.columns([encode(each.context) for each in requests]))
+        return encoder.many(domain.columns(lines([each.context for each in requests])))
     except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
         return np.stack([numbered(encoder, number, each) for number, each in enumerate(requests)])
 
 
-def seen(encoder: Encoder, request: Request) -> Array:
-    """What the policy sees of one request: `[F]`."""
+def numbered(encoder: Encoder, number: int, request: Request) -> Array:
+    """What the policy sees of one of many: `[F]`."""
     try:
         return encoder.one(request.context)
-    except OverflowError as error:
-        what = "The context holds a number that is too large."
-        raise InvalidInput(what, field="context", fix="Send numbers that fit into 64 bits.") from error
-
-
-def numbered(encoder: Encoder, number: int, request: Request) -> Array:
-    """The same for one of many."""
-    try:
-        return seen(encoder, request)
     except InvalidInput as error:
         error.what = f"Request {number}: {error.what}"
         error.field = f"requests[{number}].context" + (

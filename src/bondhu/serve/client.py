@@ -37,6 +37,7 @@ class Client:
             raise InvalidInput(
                 f"The address is {address!r}.", field="address", value=address, fix="Such as http://localhost:8000."
             )
+        self._address, self._prefix = address, parts.path.rstrip("/")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout)
 
@@ -61,18 +62,27 @@ class Client:
     def _post(self, path: str, body: msgspec.Struct, shape: type[T]) -> T:
         data = msgspec.json.encode(body)
         try:
-            status, answer = self._exchange(path, data)
-        except STALE:
+            try:
+                status, answer = self._exchange(path, data)
+            except STALE:
+                self._connection.close()
+                status, answer = self._exchange(path, data)
+        except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            status, answer = self._exchange(path, data)
-        if status >= 400:
-            problem = msgspec.json.decode(answer, type=Refusal).error
-            kind = StoreError if status >= 500 else InvalidInput
-            raise kind(problem.message, field=problem.field, value=problem.value, fix=problem.fix)
-        return msgspec.json.decode(answer, type=shape)
+            what = f"{self._address} does not answer: {error}."
+            raise StoreError(what, fix="Is the server up (`bondhu serve`), and is the address right?") from error
+        try:
+            if status >= 400:
+                problem = msgspec.json.decode(answer, type=Refusal).error
+                kind = StoreError if status >= 500 else InvalidInput
+                raise kind(problem.message, field=problem.field, value=problem.value, fix=problem.fix)
+            return msgspec.json.decode(answer, type=shape)
+        except msgspec.MsgspecError as error:
+            what = f"{self._address} answered {status} with something else: {answer[:80]!r}."
+            raise StoreError(what, fix="Is that address Bondhu's?") from error
 
     def _exchange(self, path: str, data: bytes) -> tuple[int, bytes]:
-        self._connection.request("POST", path, data, {"content-type": "application/json"})
+        self._connection.request("POST", self._prefix + path, data, {"content-type": "application/json"})
         response = self._connection.getresponse()
         return response.status, response.read()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.gate import GateRules, gate
+from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.train.window import Window, held_out, people
 from bondhu.types import Acting, Batch, Deployment, Estimate, Estimator, Verdict
@@ -22,9 +24,10 @@ class Judgement:
     live: Mapping[str, Estimate]
     verdict: Verdict
     report: JoinReport
+    held_out: float  # share of people that the decisions are of; 0: everybody
 
 
-def judge(
+def judge(  # noqa: PLR0913  all that a verdict rests on
     deployment: Deployment,
     candidate: Acting,
     live: Acting,
@@ -38,19 +41,10 @@ def judge(
     """Estimate both on the held-out decisions of the window; the gate looks at the last estimator and at `facts`: the
     `interactions` that the candidate was trained on and the `exploration` of production."""
     batch, report = evaluation_batch(deployment, window, holdout)
-    estimates = {
-        acting.version: {each.name: each(acting.policy, _seen(batch, acting, deployment)) for each in estimators}
-        for acting in (candidate, live)
-    }
+    of_candidate, of_live = (_estimates(acting, batch, deployment, estimators) for acting in (candidate, live))
     chosen = estimators[-1].name
-    verdict = gate(
-        estimates[candidate.version][chosen],
-        estimates[live.version][chosen],
-        facts,
-        rules,
-        session=batch.session,
-    )
-    return Judgement(estimates[candidate.version], estimates[live.version], verdict, report)
+    verdict = gate(of_candidate[chosen], of_live[chosen], facts, rules, session=batch.session)
+    return Judgement(of_candidate, of_live, verdict, report, holdout)
 
 
 def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> tuple[Batch, JoinReport]:
@@ -62,11 +56,16 @@ def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> 
     return joined.batch, joined.report
 
 
-def _seen(batch: Batch, acting: Acting, deployment: Deployment) -> Batch:
-    if acting.actions != tuple(deployment.domain.actions):
-        raise InvalidInput(
-            f"Version {acting.version!r} was trained for other actions than [actions] declares now.",
-            field="actions",
-            fix="Train a new version, then evaluate that one.",
-        )
-    return batch.seen_by(acting.encoder) if batch.context else replace(batch)
+def _estimates(
+    acting: Acting, batch: Batch, deployment: Deployment, estimators: Sequence[Estimator]
+) -> dict[str, Estimate]:
+    """Every estimator's view; refusals where the version knows other actions or fields than are declared now."""
+    try:
+        if acting.actions != tuple(deployment.domain.actions):
+            raise InvalidInput("[actions] has changed.")
+        seen = batch.seen_by(acting.encoder)
+        return {each.name: each(acting.policy, seen) for each in estimators}
+    except (KeyError, InvalidInput) as error:
+        what = f"field {error} is gone from [context]." if isinstance(error, KeyError) else error.what
+        reason = f"{acting.version} was trained for another declaration: {what} Train a new version."
+        return {each.name: refusal(reason, math.nan) for each in estimators}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bondhu import learners
+from bondhu.errors import StateCorrupt
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.registry.names import new_version_id
 from bondhu.train.window import Window, held_out, next_window, parent_id, people
@@ -52,7 +53,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
         id=new_version_id(now, rng),
         domain=domain.name,
         learner=plan.learner,
-        hyperparameters=asdict(learner),
+        hyperparameters=asdict(learner),  # type: ignore[call-overload]  # every learner is a dataclass
         state=learners.pack(state),
         description=domain.describe(),
         created=now,
@@ -60,7 +61,9 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
         notes={
             "window_start": max(window.start, 0.0),
             "window_end": window.end,
-            "holdout": plan.holdout,
+            "holdout": min(plan.holdout, parent.notes["holdout"])
+            if parent
+            else plan.holdout,  # of nobody it learned from
             "interactions": len(batch) + (int(parent.notes["interactions"]) if parent else 0),
             **metrics,
         },
@@ -91,7 +94,10 @@ def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
     name = parent_id(deployment.registry.events(deployment.domain.name))
     if name is None:
         return None
-    parent = deployment.registry.load(name)
+    try:
+        parent = deployment.registry.load(name)
+    except StateCorrupt as error:
+        raise type(error)(error.what, fix="Start over without it: `bondhu train --from-scratch`.") from error
     now = deployment.domain.describe()
     same = all(parent.description[part] == now[part] for part in ("fields", "actions"))
     return parent if same and parent.learner == learner else None

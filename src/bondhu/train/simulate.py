@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from bondhu.errors import InvalidInput
@@ -26,21 +27,25 @@ def simulate(env: VectorEnv[Any, Any, Any], policy: Policy, steps: int, rng: np.
             value=env.metadata.get("autoreset_mode"),
             fix="Make it with autoreset_mode=AutoresetMode.NEXT_STEP.",
         )
+    actions = env.single_action_space
+    if not isinstance(actions, Discrete):
+        raise InvalidInput(f"The actions are {actions}.", field="action_space", fix="Simulate a Discrete action space.")
     observation, info = env.reset(seed=int(rng.integers(2**31)))
-    actions = int(env.single_action_space.n)  # type: ignore[attr-defined]  # Discrete
-    allowed = _mask(info, env.num_envs, actions)
+    observation, allowed = _two_dimensional(observation), _mask(info, env.num_envs, int(actions.n))
     live = np.ones(env.num_envs, bool)  # False on the step that only resets
     trace: _Trace = {}
     for _ in range(steps):
         choice = policy.sample(observation, allowed, rng)
-        following, reward, terminated, truncated, info = env.step(choice.action)
-        next_allowed = _mask(info, env.num_envs, actions)
+        following, reward, terminated, truncated, info = env.step(choice.action + actions.start)
+        following, next_allowed = _two_dimensional(following), _mask(info, env.num_envs, int(actions.n))
+        next_allowed[terminated] = True  # nothing to choose from
         _keep(
             trace,
             observation=observation,
             allowed=allowed,
             action=choice.action,
             probability=choice.probability,
+            memo=choice.memo,
             reward=reward,
             discount=1.0 - terminated,
             next_observation=following,
@@ -55,7 +60,11 @@ def simulate(env: VectorEnv[Any, Any, Any], policy: Policy, steps: int, rng: np.
 
 def _mask(info: dict[str, Any], environments: int, actions: int) -> Booleans:
     mask = info.get("action_mask")
-    return np.ones((environments, actions), bool) if mask is None else np.asarray(mask, bool).copy()
+    if mask is None:
+        return np.ones((environments, actions), bool)
+    given = info.get("_action_mask", np.ones(environments, bool))  # Gymnasium's note of which environments sent one
+    allowed: Booleans = np.asarray(mask, bool) | ~np.asarray(given, bool)[:, None]
+    return allowed
 
 
 def _keep(trace: _Trace, **columns: Array) -> None:
@@ -73,20 +82,21 @@ def _batch(trace: _Trace) -> Batch:
     cut = ended.copy()
     cut[:, -1] = True
     rows = {name: column[live] for name, column in columns.items()}
+    rows["next_observation"][rows["discount"] == 0] = 0
     session = np.cumsum(starts[live]) - 1
     return Batch(
-        observation=_two_dimensional(rows["observation"]),
+        observation=rows["observation"],
         allowed=rows["allowed"],
         action=rows["action"],
         probability=rows["probability"],
         reward=rows["reward"].astype(float),
         discount=rows["discount"].astype(float),
         has_next=~cut[live],
-        next_observation=_two_dimensional(rows["next_observation"]),
+        next_observation=rows["next_observation"],
         next_allowed=rows["next_allowed"],
         session=session,
         time=np.arange(len(session), dtype=float),
-        memo=np.zeros((len(session), 0)),
+        memo=rows["memo"],
     )
 
 

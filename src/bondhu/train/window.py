@@ -1,4 +1,4 @@
-"""Which decisions a training reads, and which people are kept back so that a candidate is judged on rows it never saw."""
+"""Which decisions a training reads, and which people are kept back to judge candidates on rows they never saw."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Window(NamedTuple):
 
 def parent_id(events: Sequence[Event]) -> str | None:
     """The version to learn on from: the newest one, or the live one after a rollback; None to start afresh."""
-    for event in reversed(events):
+    for event in events[::-1]:
         if event.kind == "added":
             return event.version
         if event.kind == "rolled_back":

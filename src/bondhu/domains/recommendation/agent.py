@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
+from bondhu import learners
 from bondhu.domains.recommendation import domain
 from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.state import RecommendationState
@@ -45,26 +47,42 @@ class QLearningAgent:
         )
         self.bins = bins
         if bins > MOST_BINS:
-            raise InvalidInput(f"bins got {bins}.", field="bins", value=bins, fix=f"A readable table has at most {MOST_BINS}.")
+            raise InvalidInput(
+                f"bins got {bins}.", field="bins", value=bins, fix=f"A readable table has at most {MOST_BINS}."
+            )
         self._encoder = domain(bins=bins).encoder(MultiDiscrete)
-        self._sizes = tuple(self._encoder.space.nvec.tolist())
+        self._sizes = _sizes(bins)
         self._rng = np.random.default_rng(seed)
         self._allowed = np.ones((1, len(RecommendationAction.all())), bool)
-        self.state = self.learner.init(Spec(self._encoder.space, Discrete(self._allowed.shape[1])), self._rng)
+        self._spec = Spec(self._encoder.space, Discrete(self._allowed.shape[1]))
+        self.state = self.learner.init(self._spec, self._rng)
+
+    @staticmethod
+    def reads(version: Version) -> bool:
+        """Whether the version is a table with one row for each state of the built-in domain."""
+        bins = version.description["fields"][0].get("bins")
+        if version.learner != "tabular.q_learning" or bins not in range(1, MOST_BINS + 1):
+            return False
+        described = domain(bins).describe()
+        same = all(version.description[part] == described[part] for part in ("fields", "actions"))
+        return same and len(version.state["values"]) == math.prod(_sizes(bins))
 
     @classmethod
-    def of_version(cls, version: Version, *, bins: int) -> QLearningAgent:
+    def of_version(cls, version: Version) -> QLearningAgent:
         """The agent that holds a stored version's table."""
-        from bondhu import learners
-
-        agent = cls(bins=bins)
+        if not cls.reads(version):
+            fix = f"Only the built-in fields and actions with at most {MOST_BINS} bins a trait have one."
+            raise InvalidInput(
+                f"Version {version.id!r} is no readable table.", field="version", value=version.id, fix=fix
+            )
+        agent = cls(bins=version.description["fields"][0]["bins"])
         agent.learner = QLearning(**version.hyperparameters)
         agent.state = learners.unpack(Table, version.state)
         return agent
 
     # ------------------------------------------------------------------------------------------------ act and learn
 
-    def get_action(self, state: RecommendationState, explore: bool = True) -> RecommendationAction:  # noqa: FBT001, FBT002
+    def get_action(self, state: RecommendationState, explore: bool = True) -> RecommendationAction:
         """The action with the highest value, or with probability `epsilon` a random one while exploring."""
         policy = self.learner.policy(self.state, explore=explore)
         choice = policy.sample(self._observe(state), self._allowed, self._rng)
@@ -77,18 +95,18 @@ class QLearningAgent:
         reward: float,
         next_state: RecommendationState | None = None,
     ) -> float:
-        """Q(s,a) ← Q(s,a) + α[r + γ·max_a' Q(s',a') − Q(s,a)]; without a next state the session ends. Returns |error|."""
+        """Q(s,a) ← Q(s,a) + α[r + γ·max_a' Q(s',a') − Q(s,a)]; no next state: the session ends. Returns |error|."""
         observation = self._observe(state)
-        last = next_state is None
+        following = None if next_state is None else self._observe(next_state)
         batch = Batch(
             observation=observation,
             allowed=self._allowed,
             action=np.array([RecommendationAction.all().index(action)]),
             probability=np.ones(1),
             reward=np.array([reward], float),
-            discount=np.array([0.0 if last else 1.0]),
+            discount=np.array([0.0 if following is None else 1.0]),
             has_next=np.zeros(1, bool),
-            next_observation=np.zeros_like(observation) if last else self._observe(next_state),
+            next_observation=np.zeros_like(observation) if following is None else following,
             next_allowed=self._allowed,
             session=np.zeros(1, np.int64),
             time=np.zeros(1),
@@ -180,17 +198,23 @@ class QLearningAgent:
                 value=body["bins"],
                 fix=f"Make the agent with QLearningAgent(bins={body['bins']}).",
             )
-        fresh = QLearningAgent(bins=self.bins)
-        actions = {_key(action.to_tuple()): index for index, action in enumerate(RecommendationAction.all())}
-        values, visits = fresh.state.values, fresh.state.visits
         try:
-            for key, row in body["q_table"].items():
-                position = np.ravel_multi_index(RecommendationState.codes_of_tuple(key.split("|")), self._sizes)
-                for action, (value, count) in row.items():
-                    values[position, actions[action]], visits[position, actions[action]] = value, count
-        except (KeyError, ValueError, TypeError) as error:
+            self.state = self._table(body)
+        except (AttributeError, InvalidInput, KeyError, TypeError, ValueError) as error:
             raise StateCorrupt(f"{path} holds an entry that is no state or action: {error}.", fix=RETRAIN) from error
-        self.state = Table(**{**fresh.state.__dict__, "epsilon": np.float64(body["exploration_rate"])})
+
+    def _table(self, body: Mapping[str, Any]) -> Table:
+        """The learner's state that a q_table.json holds."""
+        empty = self.learner.init(self._spec, self._rng)
+        values, visits = empty.values, empty.visits
+        actions = {_key(action.to_tuple()): index for index, action in enumerate(RecommendationAction.all())}
+        for key, row in body["q_table"].items():
+            position = np.ravel_multi_index(RecommendationState.codes_of_tuple(key.split("|")), self._sizes)
+            for action, (value, count) in row.items():
+                values[position, actions[action]], visits[position, actions[action]] = value, count
+        if not np.isfinite(values).all() or (visits < 0).any():
+            raise ValueError("a value is not a number, or a count is below 0")
+        return Table.of(values, visits, empty.sizes, float(body["exploration_rate"]))
 
 
 RETRAIN = "Remove the file and train again: `bondhu train`."
@@ -202,13 +226,22 @@ def read_table(path: Path) -> dict[str, Any]:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StateCorrupt(f"There is no {path}.", fix="Train first: `bondhu train`.") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise StateCorrupt(f"{path} is not whole: {error}.", fix=RETRAIN) from error
-    if not isinstance(body, dict) or not isinstance(body.get("q_table"), dict) or "bins" not in body:
+    if not isinstance(body, dict) or not isinstance(body.get("format"), int):
         raise StateCorrupt(f"{path} is not a Q-table.", fix=RETRAIN)
-    if body.get("format", 0) > FORMAT:
-        raise StateTooNew(f"{path} has format {body['format']}, this release reads up to {FORMAT}.", fix="Upgrade Bondhu.")
+    if body["format"] > FORMAT:
+        raise StateTooNew(
+            f"{path} has format {body['format']}, this release reads up to {FORMAT}.", fix="Upgrade Bondhu."
+        )
+    if not isinstance(body.get("q_table"), dict) or not {"bins", "exploration_rate"} <= body.keys():
+        raise StateCorrupt(f"{path} is not a Q-table.", fix=RETRAIN)
     return body
+
+
+def _sizes(bins: int) -> tuple[int, ...]:
+    """Codes of each column of an observation."""
+    return tuple(domain(bins).encoder(MultiDiscrete).space.nvec.tolist())  # type: ignore[attr-defined]  # MultiDiscrete
 
 
 def _key(parts: tuple[Any, ...]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu.app import App, Plan, TrainingRun, open_app, training_metadata
+from bondhu.app import App, open_app, training_metadata
 from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.agent import QLearningAgent
 from bondhu.log.join import join
@@ -42,10 +43,9 @@ class RLTrainingOrchestrator:
     def agent(self) -> QLearningAgent:
         """The newest trained table, or an empty one before the first training."""
         versions = self.app.versions()
-        bins = int(self.app.domain.describe()["fields"][0]["bins"])
         if not versions:
-            return QLearningAgent(bins=bins)
-        return QLearningAgent.of_version(self.app.deployment.registry.load(versions[-1]), bins=bins)
+            return QLearningAgent(bins=int(self.app.domain.describe()["fields"][0]["bins"]))
+        return QLearningAgent.of_version(self.app.deployment.registry.load(versions[-1]))
 
     def get_recommendation_params(
         self,
@@ -66,14 +66,9 @@ class RLTrainingOrchestrator:
         return self._decider.hear([Said(decision_id, interaction_type, value)])[0]
 
     def train(self, days_back: float = 7, min_interactions_per_user: int = 5) -> dict[str, Any]:
-        """Train on the last days and leave a row in `system_tasks`; returns the row's metadata."""
-        return training_metadata(self.run_training(days_back, min_interactions_per_user))["training"]
-
-    def run_training(self, days_back: float, min_interactions_per_user: int) -> TrainingRun:
-        """The same, with everything that was measured."""
-        plan = self.app.plan()
-        settings = {**plan.__dict__, "days_back": days_back, "minimum_interactions": min_interactions_per_user}
-        return self.app.train(Plan(**settings))
+        """Train on the last days and leave a row in `system_tasks`; returns what the row says of it."""
+        plan = replace(self.app.plan(), days_back=days_back, minimum_interactions=min_interactions_per_user)
+        return training_metadata(self.app.train(plan))
 
     async def evaluate_model(self, test_days: float = 3) -> dict[str, float]:
         """What users said of the decisions of the last days, off the event loop."""
@@ -88,7 +83,7 @@ class RLTrainingOrchestrator:
         return {
             "test_days": float(test_days),
             "interactions": float(len(records.id)),
-            "average_reward": joined.report.mean_reward if len(records.id) else 0.0,
+            "average_reward": joined.report.mean_reward if joined.report.rows else 0.0,
             "like_rate": said["like"] / decided,
             "dislike_rate": said["dislike"] / decided,
         }

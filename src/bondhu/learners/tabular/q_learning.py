@@ -31,7 +31,7 @@ class Table:
 
     values: Floats  # [rows, A] Q
     visits: Integers  # [rows, A] logged tries of the action
-    best: Floats  # [rows] max_a Q, kept up to date: reading it costs a tenth of looking for it
+    best: Floats  # [rows] max_a Q, kept up to date so that looking ahead reads one number, not A
     sizes: Integers  # [F] codes of each observation column
     epsilon: float
     updates: int  # cells written so far

@@ -20,7 +20,7 @@ from bondhu.log.importers.lines import Line, existing
 from bondhu.log.importers.mapping import ColumnMapping
 from bondhu.log.importers.open_bandit import both_policies, campaign
 from bondhu.log.importers.report import ImportReport, Refusal
-from bondhu.log.importers.source import Format, Imported, Source
+from bondhu.log.importers.source import SESSION_SIGNALS, Format, Imported, Source
 from bondhu.log.importers.suggest import suggest, to_toml
 from bondhu.types import Domain
 
@@ -77,4 +77,4 @@ def _declared(mapping: ColumnMapping, domain: Domain) -> ColumnMapping:
     """The domain says which columns to look for where the mapping does not."""
     fields = domain.describe().get("fields")
     names = None if fields is None else tuple(each["name"] for each in fields)
-    return replace(mapping, fields=names, worth=tuple(domain.reward.signals))
+    return replace(mapping, fields=names, worth=(*domain.reward.signals, *SESSION_SIGNALS))

@@ -151,9 +151,9 @@ def _row(record: Record, parts: ColumnMapping) -> Row:
         action=_name(action),
         probability=number("probability", probability),
         signals=tuple(
-            (signal, number(signal, record[column]))
+            (signal, number(signal, value))
             for signal, column in (parts.signals or {}).items()
-            if not _absent(get(column))
+            for value in _several(get(column))
         ),
         allowed=_names(get(parts.allowed)),
         id=_name(get(parts.id)),
@@ -194,6 +194,13 @@ def _names(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         raise InvalidInput(f"allowed {value!r} is not a list of actions.", field="allowed", value=value)
     return tuple(map(_name, value))
+
+
+def _several(value: Any) -> list[Any]:
+    """A value, or all of a list of them: a signal may have come more than once."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _listed(value)
+    return value if isinstance(value, list) else [] if _absent(value) else [value]
 
 
 def _listed(text: str) -> Any:

@@ -15,8 +15,9 @@ from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.log.checks import check_feedback, checked_context
 from bondhu.log.importers.lines import Line, Row, mark
 from bondhu.log.importers.report import ImportReport
-from bondhu.types import Decision, Domain, Feedback
+from bondhu.types import SESSION_CUT, SESSION_END, Decision, Domain, Feedback, Signal
 
+SESSION_SIGNALS = {SESSION_END: Signal(0.0), SESSION_CUT: Signal(0.0)}  # every domain understands them
 CHUNK = 10_000  # rows read between two steps of a progress bar
 NONE = "none"  # the category of a value that is not there, if it is declared
 
@@ -120,7 +121,7 @@ class _Check:
         self.name = domain.name
         self.actions = domain.actions
         self.known = frozenset(domain.actions)
-        self.signals = domain.reward.signals
+        self.signals = {**domain.reward.signals, **SESSION_SIGNALS}
         self.encode = domain.encoder(MultiDiscrete).one
         self.fields = {each["name"]: _reader(each, format) for each in domain.describe().get("fields", ())}
         self.mark = mark

@@ -1,4 +1,4 @@
--- Decisions and feedback are facts: rows are added, never changed.
+-- Decisions and feedback are facts: rows are added, never changed, but that early feedback finds its decision later.
 CREATE TABLE action_set (
     id INTEGER PRIMARY KEY,
     actions TEXT NOT NULL UNIQUE  -- JSON array of names
@@ -24,10 +24,12 @@ CREATE INDEX decision_by_time ON decision (domain, time);
 CREATE TABLE feedback (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    decision_id TEXT NOT NULL,  -- no foreign key: feedback may come before its decision
+    decision INTEGER REFERENCES decision (seq),  -- NULL until the decision arrives
+    decision_id TEXT NOT NULL,
     signal TEXT NOT NULL,
     value REAL,  -- NULL revokes the row named by `replaces`
     time REAL NOT NULL,
     replaces TEXT
 ) STRICT;
-CREATE INDEX feedback_by_decision ON feedback (decision_id);
+CREATE INDEX feedback_by_decision ON feedback (decision) WHERE decision IS NOT NULL;
+CREATE INDEX feedback_unmatched ON feedback (decision_id) WHERE decision IS NULL;

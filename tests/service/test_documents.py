@@ -1,0 +1,59 @@
+"""Everything the documentation shows is tried, document by document, as a reader would: top to bottom, in one folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT, Block, Reader, blocks, documents, free_port, targets
+
+PAGES = {str(path.relative_to(ROOT)): path for path in documents()}
+ELSEWHERE = ("make ", "python -m benchmarks", "python -m examples")  # tried by tests of their own, or by running this one
+
+
+def left_to_others(block: Block) -> bool:
+    return block.language == "bash" and all(
+        line.startswith(ELSEWHERE) for line in block.body.splitlines() if line.strip() and not line.startswith("#")
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_everything_a_document_shows_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [block for block in blocks(PAGES[name]) if block.why_not is None and not left_to_others(block)]
+    reader = Reader(tmp_path, port=free_port())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BONDHU_DIRECTORY", str(tmp_path))
+    serves = next((place for place, block in enumerate(shown) if "bondhu serve" in block.body), len(shown))
+    for block in shown[: serves + 1]:
+        reader.try_out(block)
+    with reader.serving() if serves < len(shown) else nullcontext():
+        tried = [reader.try_out(block) for block in shown[serves + 1 :]]
+    assert all(isinstance(printed, str) for printed in tried)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    missing = [target for target in targets(PAGES[name]) if not (PAGES[name].parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_make_targets_and_modules_that_documents_name_exist(name: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for block in blocks(PAGES[name]):
+        for line in block.body.splitlines() if block.language == "bash" else ():
+            words = line.split()
+            if words[:1] == ["make"]:
+                assert f"\n{words[1]}:" in makefile, line
+            if words[:2] == ["python", "-m"]:
+                module = ROOT.joinpath(*words[2].split("."))
+                assert module.with_suffix(".py").exists() or (module / "__main__.py").exists() or words[2] == "pytest", line
+
+
+def test_continuous_integration_runs_what_the_readme_says() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert script.rstrip().endswith("exec make test")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
