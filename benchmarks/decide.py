@@ -25,7 +25,7 @@ from bondhu.log.sqlite import SqliteLog
 from bondhu.registry.disk import DiskRegistry
 from bondhu.serve.decide import Decider, Request, Said
 from bondhu.serve.http import create_app
-from bondhu.types import Acting, Deployment, Spec
+from bondhu.types import Acting, Deployment, Event, Spec
 
 BATCH = 1_000
 MICROSECONDS = 1e6
@@ -107,7 +107,10 @@ def deployed(log: SqliteLog, folder: Path) -> Decider:
     def restore(version: str | None) -> Acting:
         return Acting(version or "baseline", policy, encoder, domain.actions)
 
-    return Decider(Deployment(domain, log, DiskRegistry(folder / "versions")), restore)
+    registry = DiskRegistry(folder / "versions")
+    if not registry.events(domain.name):
+        registry.record(domain.name, Event(0.0, "promoted", "baseline", "benchmark", {}))
+    return Decider(Deployment(domain, log, registry), restore, exploration=0.05)
 
 
 def median(turns: int, work: Callable[[int], Any]) -> float:

@@ -144,11 +144,12 @@ class App:
             return run
 
     def _train(self, plan: Plan, now: float) -> TrainingRun:
-        rng = np.random.default_rng([self.settings.training.seed, int(now)])
+        rng = np.random.default_rng([self.settings.training.seed, int(now * 1e6)])
         trained = train(self.deployment, plan, now=now, rng=rng)
+        for name in self.versions()[-1:]:
+            self._write_table(trained.version or self.deployment.registry.load(name))
         if trained.version is None:
             return TrainingRun(trained, None, promoted=False)
-        self._write_table(trained.version)
         judgement = self.evaluate(trained.version.id, window=trained.window)
         promote = self.settings.training.auto_promote and judgement.verdict.decision == "promote"
         if promote:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -105,7 +106,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
-        what = f"Cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}."
+        why = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else error
+        what = f"Cannot listen at {host}:{port}: {why}."
         fix = "Choose another with --host and --port, or stop what uses this one."
         raise SettingsInvalid(what, field="server.port", value=port, fix=fix) from error
 

@@ -175,7 +175,7 @@ def test_feedback_is_taken_back_with_null(client: Client, one: Decider) -> None:
         ("/v1/decide", {"context": CONTEXT, "user": "x" * 200}, 422, "user", "128"),
         ("/v1/decide", {"context": {**CONTEXT, "mod": 1}}, 422, "mod", ""),
         ("/v1/decide", {"context": {**CONTEXT, "age": 1e300}}, 422, "age", "100"),
-        ("/v1/decide", {"context": {**CONTEXT, "age": 10**400}}, 422, "context", "64 bits"),
+        ("/v1/decide", {"context": {**CONTEXT, "age": 10**400}}, 422, "age", "100"),
         ("/v1/decide", {"context": {**CONTEXT, "age": "30; DROP TABLE decisions"}}, 422, "age", "100"),
         ("/v1/decide", {"context": {**CONTEXT, "mood": ["happy"]}}, 422, "mood", ""),
         ("/v1/decide", {"context": {**CONTEXT, "mood": None}}, 422, "mood", ""),

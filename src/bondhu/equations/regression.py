@@ -12,7 +12,8 @@ from bondhu.types import Array, Floats, Integers
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # pseudo-rows of "this action is like the others" to choose from
 FOLDS = 5
-ENTRIES = 1 << 21  # at most this many numbers in the Gram matrices of all actions: 16 MB
+ENTRIES = 1 << 20  # at most this many numbers in the Gram matrices of all actions: 8 MB
+HASH = 2_654_435_761  # multiplicative, by the golden ratio of 2^32 (Knuth, volume 3, section 6.4)
 
 
 class Moments(NamedTuple):
@@ -25,8 +26,8 @@ class Moments(NamedTuple):
 def features(observation: Array, actions: int) -> Floats:
     """Design matrix `[T, F]`, first column 1: codes one-hot, floats standardised, folded to a width that stays fast.
 
-    Wider than `sqrt(ENTRIES / actions)` columns, indicator columns share columns by a multiplicative hash and floats by
-    a signed one (Weinberger et al. 2009).
+    The width is `sqrt(ENTRIES / actions)` columns. Indicators that need more share columns by a multiplicative hash and
+    floats by a signed one (Weinberger et al. 2009); where they need fewer, the rest holds pairs of codes, hashed.
     """
     width = max(int((ENTRIES / actions) ** 0.5) - 1, 8)
     if np.issubdtype(observation.dtype, np.integer):
@@ -45,12 +46,30 @@ def _indicators(codes: Integers, width: int) -> Floats:
     codes = codes.astype(np.int64)
     sizes = codes.max(0, initial=0) + 1
     column = codes + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    single = min(int(sizes.sum()), width)
     if sizes.sum() > width:
-        column = (column * 2_654_435_761 % (1 << 32)) * width >> 32
-    matrix = np.zeros((len(codes), 1 + min(int(sizes.sum()), width)))
+        column = _hashed(column, width)
+    pairs = _pairs(codes, sizes)
+    left = min(width - single, int(pairs.max(initial=-1)) + 1)
+    matrix = np.zeros((len(codes), 1 + single + left))
     matrix[:, 0] = 1
-    matrix[np.arange(len(codes))[:, None], 1 + column] = 1
+    rows = np.arange(len(codes))[:, None]
+    matrix[rows, 1 + column] = 1
+    if left:
+        matrix[rows, 1 + single + _hashed(pairs, left)] = 1
     return matrix
+
+
+def _pairs(codes: Integers, sizes: Integers) -> Integers:
+    """A number for each pair of codes of a row: `[T, F] -> [T, F (F - 1) / 2]`."""
+    first, second = np.triu_indices(codes.shape[1], 1)
+    start = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])[:-1]
+    return np.asarray(start + codes[:, first] * sizes[second] + codes[:, second])
+
+
+def _hashed(number: Integers, size: int) -> Integers:
+    """Below `size`."""
+    return (number * HASH % (1 << 32)) * size >> 32
 
 
 def moments(design: Floats, action: Integers, reward: Floats, actions: int) -> Moments:

@@ -9,9 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from bondhu.equations import regression
+from bondhu.equations.intervals import student
 from bondhu.equations.weights import effective_samples
 from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, estimate, refusal, support
 from bondhu.types import Batch, Estimate, Floats, Policy
+
+FIT = 0.99  # confidence beyond which the model's errors are not chance
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class DirectMethod:
 
     q is a ridge regression. `omega` are the weights that a barely penalised one gives each reward in V: they undo the
     shrinkage of q, which no interval would show, and carry its noise into the interval (Bruns-Smith et al. 2025). No
-    logged probability enters; what the features cannot express stays as bias, so prove with `dr`. A given `model` is
-    taken as known, without the second term.
+    logged probability enters the value; what the features cannot express stays as bias. Probabilities check for it: a
+    model that misses the rewards of the policy's own actions, beyond chance, is refused. A given `model` is taken as
+    known, without the second term.
     """
 
     name: ClassVar[str] = "dm"
@@ -32,18 +36,25 @@ class DirectMethod:
     model: Callable[[Batch], Floats] | None = None  # predicted rewards [T, A], taken as known; None: ridge regression
 
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
-        _, effective, refused = support(policy, batch, self.minimum_effective_samples)
+        weights, effective, refused = support(policy, batch, self.minimum_effective_samples)
         if refused:
             return refusal(refused, effective)
         target = policy.distribution(batch.observation, batch.allowed)
         if self.model is not None:
             return estimate((target * self.model(batch)).sum(1), batch, self.confidence, effective)
-        terms, implied = _regressed(target, batch)
+        terms, implied, error = _regressed(target, batch)
+        low, high = student(weights * error, FIT, batch.session)
+        if not low <= 0 <= high:
+            return refusal(
+                f"The reward model does not fit this policy: where the log did as the policy would, rewards differ from "
+                f"the model's by {low:+.3g} to {high:+.3g}. Use dr, which corrects for that.",
+                np.nan,
+            )
         return estimate(terms, batch, self.confidence, effective_samples(implied))
 
 
-def _regressed(target: Floats, batch: Batch) -> tuple[Floats, Floats]:
-    """Terms `[T]` of the estimate and the weights `omega [T]` that the regression gives the rewards."""
+def _regressed(target: Floats, batch: Batch) -> tuple[Floats, Floats, Floats]:
+    """Terms `[T]` of the estimate, the weights `omega [T]` that it gives the rewards, and the model's errors `[T]`."""
     actions, rows = target.shape[1], np.arange(len(batch))
     design = regression.features(batch.observation, actions)
     fold = regression.folds(batch.session)
@@ -54,4 +65,4 @@ def _regressed(target: Floats, batch: Batch) -> tuple[Floats, Floats]:
     pulled = regression.solve(regression.Moments(whole.gram, target.T @ design), min(regression.PENALTIES))
     implied = np.einsum("tf,tf->t", design, pulled[batch.action])
     error = batch.reward - predicted[rows, batch.action]
-    return (target * predicted).sum(1) + implied * error, implied
+    return (target * predicted).sum(1) + implied * error, implied, error

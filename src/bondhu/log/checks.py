@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -23,30 +23,56 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+encode = _encoder.encode
 decode = msgspec.json.Decoder().decode
+
+
+def lines(contexts: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Each context as JSON, which has no line breaks in it."""
+    encoded = _encoder.encode_lines(contexts).split(b"\n")[:-1]
+    return encoded if len(encoded) == len(contexts) else list(map(encode, contexts))  # raw JSON may have some
 
 
 def checked_context(row: Decision) -> str:
     """The context as JSON; raises InvalidInput where the decision could not be read back as it is."""
-    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = row
+    return checked_contexts([row])[0]
+
+
+def checked_contexts(rows: Sequence[Decision]) -> list[str]:
+    """The contexts as JSON; raises InvalidInput where a decision could not be read back as it is."""
     try:
-        if (
-            0 < len(id_) <= LONGEST_ID
-            and 0.0 < probability <= 1.0
-            and isfinite(time)
-            and type(allowed) is tuple
-            and action in allowed
-            and type(memo) is tuple
-            and (type(context) is dict or isinstance(context, Mapping))
-        ):
-            _check_text(id_, domain, session, action, version, variant, "" if user is None else user)
-            text = encode(context).decode()
-            if "null" not in text or _without_json(context) is None:  # JSON has no NaN: it would become null
-                return text
+        if _plainly_right(rows):
+            encoded = lines([row.context for row in rows])
+            for row, text in zip(rows, encoded, strict=True):
+                if b"null" in text and _without_json(row.context):  # JSON has no NaN: it would become null
+                    _explain_context(row)
+            return [text.decode() for text in encoded]
     except (TypeError, UnicodeEncodeError):
         pass
-    _explain_decision(row)
+    if len(rows) == 1:
+        _explain_decision(rows[0])
+    return list(map(checked_context, rows))  # one of them is at fault: find out which
+
+
+def _plainly_right(rows: Sequence[Decision]) -> bool:
+    """Whether all but what the contexts hold is fine. Columns hold few different values, so most is looked at once."""
+    if not rows:
+        return True
+    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = zip(
+        *rows, strict=True
+    )
+    _check_text(*id_, *set(session), *{*domain, *action, *version, *variant}, *({*user} - {None}))
+    sets = {id(each): each for each in allowed}
+    return (
+        0 < min(map(len, id_))
+        and max(map(len, id_)) <= LONGEST_ID
+        and all(0.0 < each <= 1.0 for each in set(probability))
+        and all(map(isfinite, set(time)))
+        and {*map(type, allowed), *map(type, memo)} == {tuple}
+        and all(name in sets[key] for key, name in set(zip(map(id, allowed), action, strict=True)))
+        and all(issubclass(kind, Mapping) for kind in set(map(type, context)))
+    )
 
 
 def check_feedback(row: Feedback) -> None:

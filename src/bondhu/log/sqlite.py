@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from bondhu.log.checks import check_feedback, checked_context, decode, duplicate, encode
+from bondhu.log.checks import check_feedback, checked_contexts, decode, duplicate, encode
 from bondhu.log.columns import LogSummary, check_window, memo_bytes
 from bondhu.log.database import QUERIES, Database
 from bondhu.log.readback import read_decisions, read_feedback
@@ -41,11 +41,11 @@ class SqliteLog:
 
     def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
         """Commit all of it or nothing."""
-        contexts = [checked_context(each) for each in decisions]
+        contexts = checked_contexts(decisions)
         said = [_feedback_row(each) for each in feedback]
         with self._database.writing() as connection:
-            sets = self._numbers(connection, {each.allowed for each in decisions})
-            made = [_decision_row(each, data, sets) for each, data in zip(decisions, contexts, strict=True)]
+            sets = self._numbers(connection, {id(each.allowed): each.allowed for each in decisions}.values())
+            made = _decision_rows(decisions, contexts, sets)
             if _add(connection, "add_decision", made) < len(made):
                 _confirm(connection, "decision_row", zip(decisions, made, strict=True))
             if made and connection.execute(QUERIES["is_feedback_early"]).get:
@@ -54,9 +54,9 @@ class SqliteLog:
                 _confirm(connection, "feedback_row", zip(feedback, said, strict=True))
         self._sets = sets
 
-    def _numbers(self, connection: apsw.Connection, used: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    def _numbers(self, connection: apsw.Connection, used: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
         """Row of each set of allowed actions. A new dictionary if any is new: what is rolled back is not remembered."""
-        unknown = used - self._sets.keys()
+        unknown = set(used) - self._sets.keys()
         if not unknown:
             return self._sets
         sets = dict(self._sets) if len(self._sets) < MOST_SETS else {}
@@ -102,12 +102,23 @@ class SqliteLog:
         return LogSummary(decisions, feedback, first, last, unmatched, size)
 
 
-def _decision_row(row: Decision, context: str, sets: dict[tuple[str, ...], int]) -> Row:
-    id_, domain, session, user, time, _, allowed, action, probability, memo, version, variant = row
-    return (
-        *(id_, domain, session, user, float(time), context, sets[allowed]),
-        *(action, float(probability), memo_bytes(memo), version, variant),
+def _decision_rows(rows: Sequence[Decision], contexts: list[str], sets: dict[tuple[str, ...], int]) -> list[Row]:
+    if not rows:
+        return []
+    id_, domain, session, user, time, _, allowed, action, probability, memo, version, variant = zip(*rows, strict=True)
+    times, probabilities = map(float, time), map(float, probability)
+    numbers, memos = _once(sets.__getitem__, allowed), _once(memo_bytes, memo)
+    columns = (
+        *(id_, domain, session, user, times, contexts, numbers),
+        *(action, probabilities, memos, version, variant),
     )
+    return list(zip(*columns, strict=True))
+
+
+def _once(function: Callable[[Any], Any], column: Sequence[Any]) -> Iterator[Any]:
+    """`function` of each entry, called once for an object that comes again and again."""
+    results = {key: function(each) for key, each in {id(each): each for each in column}.items()}
+    return map(results.__getitem__, map(id, column))
 
 
 def _feedback_row(row: Feedback) -> Row:

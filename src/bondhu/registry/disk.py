@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ class DiskRegistry:
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
         self._paths: dict[str, str] = {}
-        self._read: dict[str, tuple[tuple[int, int, int], tuple[Event, ...]]] = {}
+        self._histories: dict[str, _History] = {}
 
     def add(self, version: Version, reason: str = "") -> None:
         """Store the version and record "added": all of it or nothing."""
@@ -84,19 +85,18 @@ class DiskRegistry:
             self._append(domain, checked(event, known))
 
     def events(self, domain: str) -> Sequence[Event]:
-        """Oldest first; one look at the file's size, and the same object until something is recorded."""
-        path = self._paths.get(domain) or self._paths.setdefault(
-            domain, str(self.directory / plain("domain", domain) / _HISTORY)
-        )
-        try:
-            now = os.stat(path)
-        except FileNotFoundError:
-            return ()
-        mark = (now.st_size, now.st_mtime_ns, now.st_ino)
-        seen = self._read.get(domain)
-        if seen is None or seen[0] != mark:
-            seen = self._read[domain] = (mark, _parse(path))
-        return seen[1]
+        """Oldest first; the same object until something is recorded."""
+        history = self._histories.get(domain)
+        if history is None or history.changed():
+            path = self._paths.get(domain) or self._paths.setdefault(
+                domain, str(self.directory / plain("domain", domain) / _HISTORY)
+            )
+            try:
+                history = _History(path)
+            except FileNotFoundError:
+                return ()
+            self._histories[domain] = history
+        return history.events
 
     def _append(self, domain: str, event: Event) -> None:
         """Under the lock: drop a line that a crash cut short, add this one, undo it if the disk is full."""
@@ -148,9 +148,25 @@ class DiskRegistry:
         return next((each for each in self.directory.glob(f"*/{version_id}") if each.is_dir()), None)
 
 
-def _parse(path: str) -> tuple[Event, ...]:
-    with open(path, "rb") as file:
-        content = file.read()
+class _History:
+    """The events in a file, which is kept open: asking an open file whether it has changed costs half."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._mark = self._now()
+        self.events = _parse(path, os.pread(self._descriptor, self._mark[0], 0))
+
+    def changed(self) -> bool:
+        return self._now() != self._mark
+
+    def _now(self) -> tuple[int, int, int]:
+        """Size, time of the last change, and the names it has: none when another file has taken its place."""
+        now = os.fstat(self._descriptor)
+        return now.st_size, now.st_mtime_ns, now.st_nlink
+
+
+def _parse(path: str, content: bytes) -> tuple[Event, ...]:
     lines = content[: _whole(content)].splitlines()
     events: list[Event] = []
     for number, line in enumerate(lines, start=1):

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bondhu.errors import InvalidInput
 from bondhu.log.checks import decode, encode, lines
-from bondhu.serve.messages import LONGEST_ID, Request
+from bondhu.serve.messages import LONGEST_ID
 from bondhu.types import Array, Decision, Domain, Encoder, Signal
 
+Context = Mapping[str, Any]
 
-def observed(encoder: Encoder, domain: Domain, requests: Sequence[Request]) -> Array:
-    """What the policy sees: `[T, F]`. An error in one of many requests says which."""
-    if len(requests) == 1:
-        return encoder.one(requests[0].context)[None]
+
+def observed(encoder: Encoder, domain: Domain, contexts: Sequence[Context]) -> Array:
+    """What the policy sees: `[T, F]`. An error in one of many says which."""
+    if len(contexts) == 1:
+        return encoder.one(contexts[0])[None]
     try:
-        return encoder.many(domain.columns(lines([each.context for each in requests])))
+        return encoder.many(domain.columns(lines(contexts)))
     except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
-        return np.stack([numbered(encoder, number, each) for number, each in enumerate(requests)])
+        return np.stack([numbered(encoder, number, each) for number, each in enumerate(contexts)])
 
 
-def numbered(encoder: Encoder, number: int, request: Request) -> Array:
+def numbered(encoder: Encoder, number: int, context: Context) -> Array:
     """What the policy sees of one of many: `[F]`."""
     try:
-        return encoder.one(request.context)
+        return encoder.one(context)
     except InvalidInput as error:
         error.what = f"Request {number}: {error.what}"
         error.field = f"requests[{number}].context" + (
@@ -35,7 +37,14 @@ def numbered(encoder: Encoder, number: int, request: Request) -> Array:
         raise
 
 
-def text(name: str, value: object) -> None:
+def check_texts(name: str, values: tuple[object, ...]) -> None:
+    """`check_text` for each of them; most requests have none."""
+    if values.count(None) < len(values):
+        for value in values:
+            check_text(name, value)
+
+
+def check_text(name: str, value: object) -> None:
     """Refuse an id, user or session that could not be stored, shown or sent back."""
     if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()):
         return

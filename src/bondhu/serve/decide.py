@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from msgspec.structs import astuple
+
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
-from bondhu.serve.checks import asked, observed, shortened, text, within
+from bondhu.serve.checks import asked, check_text, check_texts, observed, shortened, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
 from bondhu.serve.live import Live, masks
@@ -49,7 +51,7 @@ class Decider:
         domain = self.deployment.domain
         self.live = Live(domain.name, self.deployment.registry, self.restore, self.exploration)
         self._decided, self._heard = Recent(REMEMBERED), Recent(REMEMBERED)
-        self._name = domain.name
+        self._name, self._memo = domain.name, (self.exploration,)
         self._signals = {**domain.reward.signals, SESSION_END: MARK, SESSION_CUT: MARK}
 
     # --------------------------------------------------------------------------------------------------------- decide
@@ -58,21 +60,24 @@ class Decider:
         """Decide without logging, for logging first: one call of the policy; the draw belongs to the id."""
         now = self.now()
         acting = self.live.acting(now)
-        observation = observed(acting.encoder, self.deployment.domain, requests)
-        allowed, names = masks(acting.actions, [each.allowed for each in requests])
-        ids = self._identities(requests, now)
+        contexts, given, sessions, users, wanted = zip(*map(astuple, requests), strict=True)
+        observation = observed(acting.encoder, self.deployment.domain, contexts)
+        allowed, names = masks(acting.actions, wanted)
+        for field_name, texts in (("id", given), ("user", users), ("session", sessions)):
+            check_texts(field_name, texts)
+        ids = [own or made for own, made in zip(given, self._ids(len(requests), now), strict=True)]
         choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
         columns = (
             ids,
             repeat(self._name),
-            [each.session or each.user or made for each, made in zip(requests, ids, strict=True)],
-            [each.user for each in requests],
+            [session or user or own for session, user, own in zip(sessions, users, ids, strict=True)],
+            users,
             repeat(now),
-            [each.context for each in requests],
+            contexts,
             names,
             [acting.actions[number] for number in choice.action.tolist()],
             choice.probability.tolist(),
-            [(*row, self.exploration) for row in choice.memo.tolist()],
+            [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo),
             repeat(acting.version),
             repeat("live"),
         )
@@ -98,19 +103,9 @@ class Decider:
                 [each for each in feedback if not self._said_before(each)],
             )
             decisions = [there or made for made, there in zip(decisions, found, strict=True)]
-        self._decided.add([(each.id, None) for each in decisions])
-        self._heard.add([(each.id, each) for each in feedback])
+        self._decided.add({each.id: None for each in decisions})
+        self._heard.add({each.id: each for each in feedback})
         return decisions
-
-    def _identities(self, requests: Sequence[Request], now: float) -> list[str]:
-        """The requests' own ids, and new ones where they have none."""
-        for each in requests:
-            if each.id is not None or each.user is not None or each.session is not None:
-                text("id", each.id)
-                text("user", each.user)
-                text("session", each.session)
-        made = self._ids(len(requests), now)
-        return [new if request.id is None else request.id for new, request in zip(made, requests, strict=True)]
 
     def _logged(self, decision: Decision) -> Decision | None:
         """The decision that has this id already; raises DuplicateId where something else was asked for."""
@@ -137,9 +132,9 @@ class Decider:
 
     def checked(self, said: Said) -> Feedback:
         """The feedback as it is logged; raises InvalidInput with the nearest signal, or the range."""
-        text("id", said.id)
-        text("decision_id", said.decision_id)
-        text("replaces", said.replaces)
+        check_text("id", said.id)
+        check_text("decision_id", said.decision_id)
+        check_text("replaces", said.replaces)
         signal = self._signals.get(said.signal)
         if signal is None:
             raise InvalidInput(
@@ -228,7 +223,7 @@ class Recent:
         self._young: dict[str, Any] = {}
         self._old: dict[str, Any] = {}
 
-    def add(self, entries: Iterable[tuple[str, Any]]) -> None:
+    def add(self, entries: Mapping[str, Any]) -> None:
         self._young.update(entries)
         if len(self._young) > self._size:
             self._young, self._old = {}, self._young

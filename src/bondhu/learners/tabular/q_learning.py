@@ -123,7 +123,7 @@ class QLearning:
         """What the policy looks up: `[T, F]` to `[T, A]`."""
         row_of, values, visits = row_finder(state.sizes, len(state.values)), state.values, state.visits
         if self.pessimism == 0:
-            return lambda observation: values[row_of(observation)]
+            return lambda observation: values.take(row_of(observation), axis=0)
 
         def lower_bounds(observation: Array) -> Floats:
             """Jin et al. 2021, "Is pessimism provably efficient for offline RL?"; never tried counts as half a try."""
@@ -220,7 +220,7 @@ def row_finder(sizes: Integers, rows: int) -> Callable[[Array], Integers]:
         strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int64)
 
         def ranked(observation: Array) -> Integers:
-            row: Integers = observation.reshape(-1, len(sizes)) @ strides
+            row: Integers = observation.reshape(-1, len(sizes)).dot(strides)
             return row
 
         return ranked
