@@ -72,7 +72,12 @@ class Reader:
     def _shell(self, block: Block) -> str:
         body = SERVE.sub("true", block.body).replace("localhost:8000", f"localhost:{self.port}")
         done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", body], cwd=self.folder, env=environment(self.port), capture_output=True, text=True
+            ["bash", "-eo", "pipefail", "-c", body],
+            check=False,
+            cwd=self.folder,
+            env=environment(self.port),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{block.document}:{block.line}\n{body}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -127,7 +127,7 @@ def main() -> None:
     spread = 2.776 * survival.std(ddof=1) / np.sqrt(len(survival)) if len(survival) > 1 else float("nan")
     clinicians, mixed = model.value(model.expert), model.value(behaviour(model).probabilities)
     screen.table(
-        f"Expected survival, computed exactly ({chosen.episodes:,} admissions, {results[0][1]:,} treatments, {len(results)} logs)",
+        f"Expected survival; {len(results)} logs of {chosen.episodes:,} admissions, {results[0][1]:,} treatments",
         ("policy", "survival"),
         [
             ("clinicians", f"{clinicians:.4f}"),

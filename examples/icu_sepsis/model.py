@@ -1,4 +1,4 @@
-"""The ICU-Sepsis model (Choudhary et al. 2024) as a Gymnasium vector environment, with the exact value of any policy."""
+"""The ICU-Sepsis model (Choudhary et al. 2024) as a Gymnasium vector environment, with exact values."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Table:
 
     probabilities: Floats
 
-    def distribution(self, observation: Integers, allowed: Booleans) -> Floats:
+    def distribution(self, observation: Integers, allowed: Booleans) -> Floats:  # noqa: ARG002  it knows what is admissible
         return self.probabilities[observation.reshape(len(observation))]
 
     def probability(self, observation: Integers, allowed: Booleans, action: Integers) -> Floats:
@@ -106,7 +106,10 @@ class Admissions(VectorEnv[Any, Any, Any]):
         self.action_space = MultiDiscrete([model.expert.shape[1]] * patients)
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002  Gymnasium's signature
     ) -> tuple[Integers, dict[str, Any]]:
         self.rng = np.random.default_rng(seed)
         self.state = self._admit(self.num_envs)

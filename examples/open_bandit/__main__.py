@@ -1,5 +1,5 @@
-"""Import a campaign of the Open Bandit Dataset, learn from one half of the people, judge on the other half; then estimate
-the uniform policy from the log of another policy and compare with what really happened. `python -m examples.open_bandit`."""
+"""Import a campaign of the Open Bandit Dataset, learn from one half of the people and judge on the other half; then
+estimate the uniform policy from the log of another, beside what really happened: `python -m examples.open_bandit`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def imported(source: Path, directory: Path) -> App:
     app = open_app(settings)
     report = import_log(app, source, None, None)
     screen.console.print(
-        f"{source.parent.name}/{source.name}: {report.accepted:,} decisions, {report.feedback} clicks, {report.refused} refused"
+        f"{source.parent.name}/{source.name}: "
+        f"{report.accepted:,} decisions, {report.feedback} clicks, {report.refused} rows refused"
     )
     return app
 

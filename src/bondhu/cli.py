@@ -80,7 +80,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the simulated users.")] = 0,
 ) -> None:
     """Watch a policy learn from simulated users and beat the rule it replaces."""
-    from bondhu.demo import run
+    from bondhu.demo.story import run
 
     run(directory, seed=seed, stay=sys.stdout.isatty() if stay is None else stay)
 
@@ -89,7 +89,7 @@ def demo(
 def serve(
     directory: Directory = Here,
     host: Annotated[str | None, typer.Option(help="Default: [server] host.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default: [server] port.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: [server] port.", min=0, max=65535)] = None,
 ) -> None:
     """Run the HTTP service with its weekly training."""
     from bondhu.server import serve as run

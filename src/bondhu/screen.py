@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -23,6 +25,7 @@ from bondhu.types import Estimate, Task, Verdict
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+NUMERIC = re.compile(r"[\d\s,.+%—\-\[\]]*")  # what a cell of numbers, intervals or nothing is made of
 COLOURS = {"promote": "green", "wait": "yellow", "refuse": "red"}
 
 
@@ -41,16 +44,20 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; every column but the first is aligned to the right."""
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    """Print a table; columns of numbers are aligned to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    shown = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
+    shown.padding, shown.pad_edge, shown.show_edge = (0, 1, 0, 0), False, False  # narrow enough for 80 columns
     for position, column in enumerate(columns):
-        shown.add_column(column, justify="right" if position else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape(str(cell)) for cell in row))
+        numbers = all(NUMERIC.fullmatch(row[position]) for row in cells)
+        shown.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*map(escape, row))
     console.print(shown)
 
 
@@ -81,7 +88,7 @@ def estimates(title: str, by_policy: Mapping[str, Mapping[str, Estimate]]) -> No
     rows = [
         (policy, name, *estimate(result)) for policy, results in by_policy.items() for name, result in results.items()
     ]
-    table(title, ("policy", "estimator", "mean reward", "95 % interval", "effective samples"), rows)
+    table(title, ("policy", "estimator", "mean reward", "95 % interval", "eff. samples"), rows)
     refusals(by_policy)
 
 
@@ -89,7 +96,7 @@ def refusals(by_policy: Mapping[str, Mapping[str, Estimate]]) -> None:
     """Why estimates were refused, each reason once."""
     for policy, results in by_policy.items():
         for reason in dict.fromkeys(result.refused for result in results.values() if result.refused):
-            console.print(f"{escape(policy)} refused: {escape(reason)}")
+            say(f"{policy} refused: {reason}")
 
 
 def verdict(result: Verdict) -> None:

@@ -105,8 +105,8 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket at this address; raises SettingsInvalid where it cannot be had."""
     try:
         return socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else error
+    except OSError as error:
+        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error  # an unknown host has a negative one
         what = f"Cannot listen at {host}:{port}: {why}."
         fix = "Choose another with --host and --port, or stop what uses this one."
         raise SettingsInvalid(what, field="server.port", value=port, fix=fix) from error

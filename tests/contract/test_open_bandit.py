@@ -67,7 +67,7 @@ def test_the_uniform_policy_earns_the_clicks_that_were_logged_uniformly(estimato
 @pytest.mark.parametrize("estimator", [DirectMethod(), DoublyRobust()], ids=["dm", "dr"])
 def test_models_agree_with_the_clicks_of_the_uniform_policy(estimator):
     found = estimator(Uniform(), clicks("random"))
-    assert found.value == pytest.approx(0.0038, abs=3e-4)  # half of the standard error of the clicks themselves, 6e-4
+    assert found.value == pytest.approx(0.0038, abs=6e-4)  # the standard error of 38 clicks in 10,000
     assert found.low < 0.0038 < found.high
 
 

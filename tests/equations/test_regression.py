@@ -16,8 +16,10 @@ def problem(rows=400, actions=5, seed=0):
 
 
 def test_codes_become_indicators_behind_a_constant():
-    design = regression.features(np.array([[0, 2], [1, 0]], np.int32), 3)
-    assert design.tolist() == [[1, 1, 0, 0, 0, 1], [1, 0, 1, 1, 0, 0]]
+    design = regression.features(np.array([[0, 2], [1, 0], [0, 2]], np.int32), 3)
+    assert design[:2, :6].tolist() == [[1, 1, 0, 0, 0, 1], [1, 0, 1, 1, 0, 0]]
+    assert design[:, 6:].sum(axis=1).tolist() == [1, 1, 1]  # the one pair of codes each row has
+    assert design[0].tolist() == design[2].tolist() != design[1].tolist()
 
 
 def test_floats_are_standardised_and_constant_columns_vanish():

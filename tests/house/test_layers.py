@@ -22,11 +22,11 @@ BESIDE = {3: "no other room of its level", 4: "no other room of its level"}
 
 
 def level(module: str) -> int:
-    return LEVELS.get(module, LEVELS.get(module.split(".")[0], 6))
+    return LEVELS.get(module, LEVELS.get(module.split(".", maxsplit=1)[0], 6))
 
 
 def room(module: str) -> str:
-    return module if module in LEVELS else module.split(".")[0]
+    return module if module in LEVELS else module.split(".", maxsplit=1)[0]
 
 
 def test_imports_point_downwards() -> None:
@@ -44,7 +44,10 @@ def test_rooms_of_one_level_do_not_import_each_other() -> None:
         f"{name_of(path)} imports {other}"
         for path in modules()
         for other in imports(path)
-        if other and level(other) == level(name_of(path)) and level(other) in BESIDE and room(other) != room(name_of(path))
+        if other
+        and level(other) == level(name_of(path))
+        and level(other) in BESIDE
+        and room(other) != room(name_of(path))
     ]
     assert sideways == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.house.source import PACKAGE, TESTS, functions, modules, files_of_tests, tree
+from tests.house.source import PACKAGE, TESTS, files_of_tests, functions, modules, tree
 
 SUFFIXES = ("Factory", "Builder", "Mixin", "Manager", "Impl", "Base")
 FILES = {"utils", "common", "base", "core", "helpers"}

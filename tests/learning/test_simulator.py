@@ -229,5 +229,7 @@ def test_expected_rewards_of_many_people_are_those_of_each() -> None:
     population, rng = Population(), np.random.default_rng(3)
     traits, situation = population.users(10_000, rng), population.reset(10_000, rng)
     together = population.expected_reward(traits, situation)
-    apart = np.concatenate([population.expected_reward(traits[s : s + 100], situation[s : s + 100]) for s in range(0, 10_000, 100)])
+    apart = np.concatenate(
+        [population.expected_reward(traits[s : s + 100], situation[s : s + 100]) for s in range(0, 10_000, 100)]
+    )
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-12)

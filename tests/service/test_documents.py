@@ -1,4 +1,4 @@
-"""Everything the documentation shows is tried, document by document, as a reader would: top to bottom, in one folder."""
+"""Everything the documentation shows is tried, as a reader would: top to bottom, each page in a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import pytest
 from tests.documents import ROOT, Block, Reader, blocks, documents, free_port, targets
 
 PAGES = {str(path.relative_to(ROOT)): path for path in documents()}
-ELSEWHERE = ("make ", "python -m benchmarks", "python -m examples")  # tried by tests of their own, or by running this one
+ELSEWHERE = (
+    "make ",
+    "python -m benchmarks",
+    "python -m examples",
+)  # tried by tests of their own, or by running this one
 
 
 def left_to_others(block: Block) -> bool:
@@ -50,7 +54,9 @@ def test_make_targets_and_modules_that_documents_name_exist(name: str) -> None:
                 assert f"\n{words[1]}:" in makefile, line
             if words[:2] == ["python", "-m"]:
                 module = ROOT.joinpath(*words[2].split("."))
-                assert module.with_suffix(".py").exists() or (module / "__main__.py").exists() or words[2] == "pytest", line
+                assert (
+                    module.with_suffix(".py").exists() or (module / "__main__.py").exists() or words[2] == "pytest"
+                ), line
 
 
 def test_continuous_integration_runs_what_the_readme_says() -> None:

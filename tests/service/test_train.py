@@ -310,10 +310,9 @@ def test_a_candidate_that_is_better_by_construction_is_promoted(tmp_path: Path) 
     run = app.train()
     assert run.judgement is not None
     assert run.judgement.verdict.decision == "promote"
-    for estimate in run.judgement.candidate.values():
-        assert estimate.value == pytest.approx(1.0, abs=1e-3)  # blue, always liked
-    for estimate in run.judgement.live.values():
-        assert estimate.value == pytest.approx(1 / 3, abs=1e-3)  # the rule draws any of three
+    for name in ("ips", "snips", "dr"):
+        assert run.judgement.candidate[name].value == pytest.approx(1.0, abs=1e-3)  # blue, always liked
+        assert run.judgement.live[name].value == pytest.approx(1 / 3, abs=1e-3)  # the rule draws any of three
     assert run.judgement.verdict.figures["advantage_value"] == pytest.approx(2 / 3, abs=1e-3)
     assert run.promoted
     assert run.trained.version is not None

@@ -12,7 +12,7 @@ from bondhu.types import Array, Floats, Integers
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # pseudo-rows of "this action is like the others" to choose from
 FOLDS = 5
-ENTRIES = 1 << 20  # at most this many numbers in the Gram matrices of all actions: 8 MB
+ENTRIES = 1 << 19  # at most this many numbers in the Gram matrices of all actions: 4 MB
 HASH = 2_654_435_761  # multiplicative, by the golden ratio of 2^32 (Knuth, volume 3, section 6.4)
 
 

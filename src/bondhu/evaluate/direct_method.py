@@ -15,6 +15,7 @@ from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, estimate, refusal
 from bondhu.types import Batch, Estimate, Floats, Policy
 
 FIT = 0.99  # confidence beyond which the model's errors are not chance
+SLIGHT = 1e-3  # of the largest reward: errors that matter to nobody, such as those of the ridge itself
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ class DirectMethod:
         if self.model is not None:
             return estimate((target * self.model(batch)).sum(1), batch, self.confidence, effective)
         terms, implied, error = _regressed(target, batch)
-        low, high = student(weights * error, FIT, batch.session)
-        if not low <= 0 <= high:
+        low, high = student((weights - implied) * error, FIT, batch.session)
+        slight = SLIGHT * float(np.abs(batch.reward).max())
+        if low > slight or high < -slight:
             return refusal(
-                f"The reward model does not fit this policy: where the log did as the policy would, rewards differ from "
-                f"the model's by {low:+.3g} to {high:+.3g}. Use dr, which corrects for that.",
+                "The reward model does not fit this policy: where the log did as the policy would, rewards are "
+                f"{low:+.3g} to {high:+.3g} off the model's. Use dr, which corrects for that.",
                 np.nan,
             )
         return estimate(terms, batch, self.confidence, effective_samples(implied))

@@ -25,13 +25,8 @@ def _plain(value: Any) -> Any:
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 encode = _encoder.encode
+encode_lines = _encoder.encode_lines  # a row a line: JSON has no line breaks in it
 decode = msgspec.json.Decoder().decode
-
-
-def lines(contexts: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Each context as JSON, which has no line breaks in it."""
-    encoded = _encoder.encode_lines(contexts).split(b"\n")[:-1]
-    return encoded if len(encoded) == len(contexts) else list(map(encode, contexts))  # raw JSON may have some
 
 
 def checked_context(row: Decision) -> str:
@@ -43,11 +38,9 @@ def checked_contexts(rows: Sequence[Decision]) -> list[str]:
     """The contexts as JSON; raises InvalidInput where a decision could not be read back as it is."""
     try:
         if _plainly_right(rows):
-            encoded = lines([row.context for row in rows])
-            for row, text in zip(rows, encoded, strict=True):
-                if b"null" in text and _without_json(row.context):  # JSON has no NaN: it would become null
-                    _explain_context(row)
-            return [text.decode() for text in encoded]
+            text = encode_lines([row.context for row in rows]).decode()
+            if "null" not in text or not any(_without_json(row.context) for row in rows):  # NaN would become null
+                return text.split("\n")[:-1]
     except (TypeError, UnicodeEncodeError):
         pass
     if len(rows) == 1:
@@ -63,14 +56,14 @@ def _plainly_right(rows: Sequence[Decision]) -> bool:
         *rows, strict=True
     )
     _check_text(*id_, *set(session), *{*domain, *action, *version, *variant}, *({*user} - {None}))
-    sets = {id(each): each for each in allowed}
+    taken = dict(zip(zip(map(id, allowed), action, strict=True), allowed, strict=True))
     return (
-        0 < min(map(len, id_))
+        min(map(len, id_)) > 0
         and max(map(len, id_)) <= LONGEST_ID
         and all(0.0 < each <= 1.0 for each in set(probability))
         and all(map(isfinite, set(time)))
         and {*map(type, allowed), *map(type, memo)} == {tuple}
-        and all(name in sets[key] for key, name in set(zip(map(id, allowed), action, strict=True)))
+        and all(name in could for (_, name), could in taken.items())
         and all(issubclass(kind, Mapping) for kind in set(map(type, context)))
     )
 

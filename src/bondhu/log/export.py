@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def export(records: Records, domain: Domain, path: Path) -> int:
         WRITERS[path.suffix](table(records, domain), beside)
         beside.replace(path)
     except OSError as error:
-        what = f"{path} cannot be written: {error.strerror or error}."
+        what = f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}."
         raise StoreError(what, field="path", value=str(path), fix="Mend that, or name another file.") from error
     finally:
         beside.unlink(missing_ok=True)

@@ -41,8 +41,8 @@ def draw(probabilities: Floats, rng: Uniforms) -> Choice:
     """
     uniform = rng.random(len(probabilities))
     if len(probabilities) == 1:
-        rising = list(accumulate(probabilities[0].tolist()))
-        one = bisect_right(rising, min(float(uniform[0]), BELOW_ONE) * rising[-1])
+        rising = list(accumulate(probabilities.tolist()[0]))
+        one = bisect_right(rising, min(uniform.item(), BELOW_ONE) * rising[-1])
         return Choice(np.array([one]), probabilities[0, one : one + 1], NOTHING)
     cumulative = np.add.accumulate(probabilities, axis=-1)
     reaches = np.minimum(uniform, BELOW_ONE) * cumulative[:, -1]

@@ -16,7 +16,9 @@ def greedy(values: Floats, allowed: Booleans, rate: float = 1.0) -> Floats:
     return evenly((within == _highest(within)) & allowed, rate)
 
 
-def _highest(values: Floats) -> Floats:
+def _highest(values: Floats) -> Floats | float:
     """The maximum of each row, in a form that compares with `values`: `[T, 1]`, or a number for one row."""
-    highest: Floats = values[0, values[0].argmax()] if len(values) == 1 else values.max(axis=-1, keepdims=True)
+    if len(values) == 1:
+        return values.item(values.argmax())
+    highest: Floats = values.max(axis=-1, keepdims=True)
     return highest

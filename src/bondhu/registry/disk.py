@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 from bondhu.errors import StateCorrupt
 from bondhu.registry.codec import dumps, read, refused, write
@@ -28,6 +29,7 @@ from bondhu.types import Event, Version
 
 _HISTORY = "events.jsonl"
 _UNFINISHED = ".adding"  # no version can be called this
+_LOOK = 1.0  # seconds between looks for another file in the place of a history
 
 
 class DiskRegistry:
@@ -94,12 +96,14 @@ class DiskRegistry:
             try:
                 history = _History(path)
             except FileNotFoundError:
+                self._histories.pop(domain, None)
                 return ()
             self._histories[domain] = history
         return history.events
 
     def _append(self, domain: str, event: Event) -> None:
         """Under the lock: drop a line that a crash cut short, add this one, undo it if the disk is full."""
+        self._histories.pop(domain, None)
         path = self.directory / domain / _HISTORY
         line = dumps(event._asdict()).encode() + b"\n"
         try:
@@ -149,21 +153,34 @@ class DiskRegistry:
 
 
 class _History:
-    """The events in a file, which is kept open: asking an open file whether it has changed costs half."""
+    """The events in a file, kept open: it only grows, and asking for its length costs a tenth of looking at its path.
+
+    Whether another file has taken its place, such as a backup put back, is looked up once in a while.
+    """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
-        self._mark = self._now()
-        self.events = _parse(path, os.pread(self._descriptor, self._mark[0], 0))
+        found = os.fstat(self._descriptor)
+        self._length, self._mark = found.st_size, _mark(found)
+        self._look = monotonic() + _LOOK
+        self.events = _parse(path, os.pread(self._descriptor, found.st_size, 0))
 
     def changed(self) -> bool:
-        return self._now() != self._mark
+        if os.lseek(self._descriptor, 0, os.SEEK_END) != self._length:
+            return True
+        if monotonic() < self._look:
+            return False
+        self._look = monotonic() + _LOOK
+        try:
+            return _mark(os.stat(self._path)) != self._mark
+        except FileNotFoundError:
+            return True
 
-    def _now(self) -> tuple[int, int, int]:
-        """Size, time of the last change, and the names it has: none when another file has taken its place."""
-        now = os.fstat(self._descriptor)
-        return now.st_size, now.st_mtime_ns, now.st_nlink
+
+def _mark(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _parse(path: str, content: bytes) -> tuple[Event, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bondhu.errors import InvalidInput
-from bondhu.log.checks import decode, encode, lines
+from bondhu.log.checks import decode, encode, encode_lines
 from bondhu.serve.messages import LONGEST_ID
 from bondhu.types import Array, Decision, Domain, Encoder, Signal
 
@@ -20,7 +20,7 @@ def observed(encoder: Encoder, domain: Domain, contexts: Sequence[Context]) -> A
     if len(contexts) == 1:
         return encoder.one(contexts[0])[None]
     try:
-        return encoder.many(domain.columns(lines(contexts)))
+        return encoder.many(domain.columns(encode_lines(contexts).splitlines()))
     except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
         return np.stack([numbered(encoder, number, each) for number, each in enumerate(contexts)])
 
@@ -35,13 +35,6 @@ def numbered(encoder: Encoder, number: int, context: Context) -> Array:
             f".{error.field}" if error.field not in (None, "context") else ""
         )
         raise
-
-
-def check_texts(name: str, values: tuple[object, ...]) -> None:
-    """`check_text` for each of them; most requests have none."""
-    if values.count(None) < len(values):
-        for value in values:
-            check_text(name, value)
 
 
 def check_text(name: str, value: object) -> None:

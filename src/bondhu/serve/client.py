@@ -28,7 +28,8 @@ STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) 
 
 
 class Client:
-    """One connection; use one client a thread. Requests with an id of your own may be repeated safely."""
+    """One connection; use one client a thread, in a `with` or closed in the end. Requests with an id of your own may be
+    repeated safely."""
 
     def __init__(self, address: str, timeout: float = 10.0) -> None:
         """`timeout`: seconds."""
@@ -40,6 +41,15 @@ class Client:
         self._address, self._prefix = address, parts.path.rstrip("/")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def decide(self, request: Request) -> Answer:
         """One decision."""

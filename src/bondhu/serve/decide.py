@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-from msgspec.structs import astuple
-
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
-from bondhu.serve.checks import asked, check_text, check_texts, observed, shortened, within
+from bondhu.serve.checks import asked, check_text, observed, shortened, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
 from bondhu.serve.live import Live, masks
@@ -60,28 +58,30 @@ class Decider:
         """Decide without logging, for logging first: one call of the policy; the draw belongs to the id."""
         now = self.now()
         acting = self.live.acting(now)
-        contexts, given, sessions, users, wanted = zip(*map(astuple, requests), strict=True)
-        observation = observed(acting.encoder, self.deployment.domain, contexts)
-        allowed, names = masks(acting.actions, wanted)
-        for field_name, texts in (("id", given), ("user", users), ("session", sessions)):
-            check_texts(field_name, texts)
-        ids = [own or made for own, made in zip(given, self._ids(len(requests), now), strict=True)]
+        observation = observed(acting.encoder, self.deployment.domain, [each.context for each in requests])
+        allowed, names = masks(acting.actions, [each.allowed for each in requests])
+        ids = self._identities(requests, now)
         choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
-        columns = (
-            ids,
-            repeat(self._name),
-            [session or user or own for session, user, own in zip(sessions, users, ids, strict=True)],
-            users,
-            repeat(now),
-            contexts,
-            names,
-            [acting.actions[number] for number in choice.action.tolist()],
-            choice.probability.tolist(),
-            [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo),
-            repeat(acting.version),
-            repeat("live"),
-        )
-        return list(map(Decision._make, zip(*columns, strict=False)))
+        memos = [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo)
+        rows = zip(requests, ids, names, choice.action.tolist(), choice.probability.tolist(), memos, strict=False)
+        domain, actions, version = self._name, acting.actions, acting.version
+        return [
+            Decision(
+                id_,
+                domain,
+                asked.session or asked.user or id_,
+                asked.user,
+                now,
+                asked.context,
+                could,
+                actions[did],
+                chance,
+                memo,
+                version,
+                "live",
+            )
+            for asked, id_, could, did, chance, memo in rows
+        ]
 
     def decide(self, request: Request) -> Decision:
         """Decide and log; a retry with the same id returns the decision made first."""
@@ -106,6 +106,15 @@ class Decider:
         self._decided.add({each.id: None for each in decisions})
         self._heard.add({each.id: each for each in feedback})
         return decisions
+
+    def _identities(self, requests: Sequence[Request], now: float) -> list[str]:
+        """The requests' own ids, and new ones where they have none."""
+        for each in requests:
+            if each.id is not None or each.user is not None or each.session is not None:
+                check_text("id", each.id)
+                check_text("user", each.user)
+                check_text("session", each.session)
+        return [each.id or made for each, made in zip(requests, self._ids(len(requests), now), strict=True)]
 
     def _logged(self, decision: Decision) -> Decision | None:
         """The decision that has this id already; raises DuplicateId where something else was asked for."""

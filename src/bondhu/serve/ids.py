@@ -30,8 +30,8 @@ class Ids:
             self._next = first + count
         if count > 1:
             return spelled(first, count)
-        digits = f"{first:015x}{os.urandom(8).hex()}"
-        return [f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-8{digits[15:18]}-{digits[18:30]}"]
+        ticks, drawn = f"{first:015x}", os.urandom(8).hex()
+        return [f"{ticks[:8]}-{ticks[8:12]}-7{ticks[12:]}-8{drawn[:3]}-{drawn[3:15]}"]
 
 
 def spelled(first: int, count: int) -> list[str]:
@@ -57,8 +57,8 @@ class Draws:
     """The uniform numbers in [0, 1) that belong to decision ids: the same ids give the same numbers, for ever."""
 
     def __init__(self, domain: str, ids: Iterable[str]) -> None:
-        prefix = domain.encode() + b"\0"
-        self._bits = [blake2b(prefix + each.encode(), digest_size=8).digest() for each in ids]
+        prefix = f"{domain}\0"
+        self._bits = [blake2b(f"{prefix}{each}".encode(), digest_size=8).digest() for each in ids]
 
     def random(self, size: int, /) -> Floats:
         """53 bits of each hash, as a fraction."""

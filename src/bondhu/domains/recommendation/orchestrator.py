@@ -76,7 +76,7 @@ class RLTrainingOrchestrator:
 
     def _evaluate(self, test_days: float) -> dict[str, float]:
         domain, now = self.app.domain, self.app.now()
-        records = self.app.deployment.log.read(domain.name, now - test_days * DAY, now)
+        records = self.app.deployment.log.read(domain.name, now - test_days * DAY, np.inf)
         joined = join(domain, records, start=-np.inf, end=np.inf, observes=MultiDiscrete)  # feedback so far
         said = Counter(records.feedback_signal)
         decided = max(len(records.id), 1)

@@ -123,7 +123,7 @@ class QLearning:
         """What the policy looks up: `[T, F]` to `[T, A]`."""
         row_of, values, visits = row_finder(state.sizes, len(state.values)), state.values, state.visits
         if self.pessimism == 0:
-            return lambda observation: values.take(row_of(observation), axis=0)
+            return lambda observation: values.take(row_of(observation), 0)
 
         def lower_bounds(observation: Array) -> Floats:
             """Jin et al. 2021, "Is pessimism provably efficient for offline RL?"; never tried counts as half a try."""
