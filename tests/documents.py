@@ -13,7 +13,9 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -52,16 +54,21 @@ class Reader:
 
     folder: Path
     port: int = 0
-    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "document"})
+    module: ModuleType = field(default_factory=lambda: ModuleType("document"))
+
+    def __post_init__(self) -> None:
+        sys.modules[self.module.__name__] = self.module  # where dataclasses look their annotations up
 
     def try_out(self, block: Block) -> str:
         """Run a block; returns what a shell printed. Raises where anything in it fails."""
         match block.language:
             case "bash":
                 return self._shell(block)
+            case "python" if "import torch" in block.body and find_spec("torch") is None:
+                return "left out: PyTorch is not installed"
             case "python":
                 source = compile(block.body, f"{block.document}:{block.line}", "exec")
-                exec(source, self.names)  # our own documentation
+                exec(source, self.module.__dict__)  # our own documentation
             case "toml":
                 tomllib.loads(block.body)
             case "sql":

@@ -106,7 +106,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error  # an unknown host has a negative one
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error  # below 0: the host is unknown
         what = f"Cannot listen at {host}:{port}: {why}."
         fix = "Choose another with --host and --port, or stop what uses this one."
         raise SettingsInvalid(what, field="server.port", value=port, fix=fix) from error

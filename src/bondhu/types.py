@@ -6,7 +6,7 @@ Shapes: T decisions, A actions, F observation columns, M memo columns. Times are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -82,24 +82,55 @@ SESSION_END = "session_end"  # a true end: nothing follows, the value of what co
 SESSION_CUT = "session_cut"  # a time limit: something would have followed, but nobody saw it
 
 
+@dataclass(frozen=True, eq=False)
+class Names(Sequence[Any]):
+    """A column of names, few of them different: a number for each row and what the numbers mean."""
+
+    codes: Integers  # [T] index into `values`
+    values: Sequence[Any]  # each once; of a column of users, None may be one
+
+    @classmethod
+    def of(cls, names: Sequence[Any]) -> Names:
+        """The column of these names."""
+        codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+        return cls(np.array([codes[name] for name in names], dtype=np.int64), list(codes))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.values.__getitem__, self.codes.tolist())
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.values[self.codes[row]]
+
+    def take(self, rows: Integers) -> Names:
+        """The column of these rows only."""
+        return Names(self.codes[rows], self.values)
+
+    def among(self, *wanted: str) -> Booleans:
+        """Whether each row is one of these: `[T]`."""
+        return np.array([value in wanted for value in self.values], dtype=bool)[self.codes]
+
+
 @dataclass(frozen=True)
 class Records:
     """Decisions and their feedback as columns, as a log reads them back; rows in order of arrival."""
 
     id: Sequence[str]  # [T]
-    session: Sequence[str]  # [T]
-    user: Sequence[str | None]  # [T]
+    session: Names  # [T]
+    user: Names  # [T] None where nobody is known
     time: Floats  # [T] seconds
     context: Sequence[bytes]  # [T] JSON objects as sent
     allowed: Integers  # [T] index into `allowed_sets`
     allowed_sets: Sequence[tuple[str, ...]]
-    action: Sequence[str]  # [T]
+    action: Names  # [T]
     probability: Floats  # [T]
     memo: Floats  # [T, M]
-    version: Sequence[str]  # [T]
-    variant: Sequence[str]  # [T]
+    version: Names  # [T]
+    variant: Names  # [T]
     feedback_decision: Integers  # [K] row of the decision in these columns
-    feedback_signal: Sequence[str]  # [K]
+    feedback_signal: Names  # [K]
     feedback_value: Floats  # [K]; revisions applied, revoked rows gone
     feedback_time: Floats  # [K] seconds
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bondhu.errors import InvalidInput
 from bondhu.policies.by_value import ByValue
-from bondhu.policies.drawing import draw, evenly
+from bondhu.policies.drawing import NARROW, draw, evenly, uniformly
 from bondhu.policies.epsilon_greedy import epsilon_greedy
 from bondhu.policies.floor import WithFloor
 from bondhu.policies.greedy import greedy
@@ -150,6 +150,23 @@ def test_a_row_that_allows_nothing_is_named(rows):
     allowed[-1] = False
     with pytest.raises(InvalidInput, match=f"Row {rows - 1} allows no action"):
         evenly(allowed)
+
+
+@pytest.mark.parametrize("actions", [6, NARROW + 1])  # shares of narrow rows are remembered
+def test_one_mask_for_all_rows_counts_as_the_same_mask_in_each(actions):
+    mask = np.arange(actions) % 3 > 0
+    shared = np.broadcast_to(mask, (4, actions))
+    alone = uniformly(mask[None], 0.3)
+    assert alone[0].sum() == pytest.approx(0.3)
+    assert set(alone[0].tolist()) == {0.0, 0.3 * (1 / mask.sum())}
+    values = np.random.default_rng(0).random((4, actions))
+    assert (epsilon_greedy(values, shared, 0.3) == epsilon_greedy(values, shared.copy(), 0.3)).all()
+    assert (epsilon_greedy(values[:1], mask[None], 0.3) == epsilon_greedy(values, shared, 0.3)[:1]).all()
+
+
+def test_shares_that_are_remembered_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        evenly(np.ones((1, 3), bool))[0, 0] = 1.0
 
 
 def ruled(codes):

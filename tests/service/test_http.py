@@ -181,6 +181,13 @@ def test_feedback_is_taken_back_with_null(client: Client, one: Decider) -> None:
         ("/v1/decide", {"context": {**CONTEXT, "mood": None}}, 422, "mood", ""),
         ("/v1/decide", {"context": CONTEXT, "allowed": ["gren"]}, 404, "allowed", "'green'"),
         ("/v1/decide", {"context": CONTEXT, "allowed": []}, 422, "allowed", "at least one"),
+        (
+            "/v1/decide/batch",
+            {"requests": [{"context": {**CONTEXT, "age": 10**400}}] * 2},
+            422,
+            "requests[0].context.age",
+            "100",
+        ),
         ("/v1/decide/batch", {"requests": [{"contxt": {}}]}, 422, "requests[0].contxt", "'context'"),
         ("/v1/decide/batch", {"requests": [{"id": "a"}]}, 422, "requests[0].context", "'context'"),
         ("/v1/decide/batch", {"request": []}, 422, "request", "'requests'"),

@@ -94,6 +94,28 @@ def test_a_damaged_event_names_file_and_line(registry: DiskRegistry, tmp_path: P
         registry.events("music")
 
 
+def test_a_history_that_is_put_back_from_a_backup_is_read_again(
+    registry: DiskRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = tmp_path / "music" / "events.jsonl"
+    assert live(registry.events("music")) == "v1"
+    monkeypatch.setattr("bondhu.registry.disk._LOOK", 0.0)
+    other = DiskRegistry(tmp_path)
+    assert live(other.events("music")) == "v1"
+    backup = tmp_path / "backup"
+    backup.write_bytes(history.read_bytes().replace(b'"promoted"', b'"measured"'))  # of the same length
+    backup.replace(history)
+    assert live(other.events("music")) is None
+    history.unlink()
+    assert other.events("music") == ()
+
+
+def test_what_another_process_records_is_seen_at_once(registry: DiskRegistry, tmp_path: Path) -> None:
+    assert live(registry.events("music")) == "v1"
+    DiskRegistry(tmp_path).record("music", Event(4.0, "rolled_back", "baseline", "slow", {}))
+    assert live(registry.events("music")) is None
+
+
 @pytest.mark.parametrize("position", [0, 70, 500, -1])
 def test_one_flipped_bit_in_an_array_is_found(registry: DiskRegistry, tmp_path: Path, position: int) -> None:
     path = tmp_path / "music" / "v1" / "values.npy"

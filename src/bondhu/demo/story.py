@@ -37,7 +37,7 @@ from bondhu.settings import FILE, load
 from bondhu.train.judge import evaluation_batch
 from bondhu.train.window import DAY
 
-EXPLORATION = (0.5, 0.3, 0.15)  # share of random decisions in each week: much while little is known
+EXPLORATION = (0.5, 0.4, 0.3)  # share of random decisions in each week: much while little is known
 USERS = (6000, 4000, 4000)  # different people every week
 SESSIONS = 3  # of each of them in a week
 SETTINGS = """\

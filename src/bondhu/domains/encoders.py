@@ -16,7 +16,7 @@ from bondhu.domains.fields import Field
 from bondhu.errors import InvalidInput, nearest
 from bondhu.types import Array, Columns
 
-CHUNK = 65_536  # contexts decoded at a time, so that their rows are never all in memory
+CHUNK = 4096  # contexts decoded at a time: their rows stay in the processor's cache, and are never all in memory
 
 
 class CodeEncoder:
@@ -84,7 +84,7 @@ class Decoder:
         except (msgspec.DecodeError, UnicodeError) as error:
             raise self._explained(rows, start, error) from None
         return [
-            field.column(list(map(attrgetter(name), decoded)))
+            field.decoded(list(map(attrgetter(name), decoded)))
             for field, name in zip(self.fields, self._row.__struct_fields__, strict=True)
         ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from struct import pack
@@ -10,7 +9,7 @@ from struct import pack
 import numpy as np
 
 from bondhu.errors import InvalidInput
-from bondhu.types import Floats
+from bondhu.types import Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,8 @@ def memo_bytes(memo: tuple[float, ...]) -> bytes | None:
     return pack(f"<{len(memo)}d", *memo) if memo else None
 
 
-def memo_matrix(memos: Sequence[bytes | None]) -> Floats:
-    """`[T, M]` from what `memo_bytes` gave; a row with fewer numbers than the longest one ends in NaN."""
-    lengths = np.array([len(each) // 8 if each else 0 for each in memos], dtype=np.int64)
-    matrix = np.full((len(memos), lengths.max(initial=0)), np.nan)
-    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(filter(None, memos)), "<f8")
+def memo_matrix(lengths: Integers, numbers: Floats) -> Floats:
+    """`[T, M]` from the numbers of all rows, one row's after the other's; a shorter row ends in NaN."""
+    matrix = np.full((len(lengths), lengths.max(initial=0)), np.nan)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = numbers
     return matrix

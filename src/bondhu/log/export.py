@@ -58,11 +58,11 @@ def table(records: Records, domain: Domain) -> Table:
 
 def _signals(records: Records, domain: Domain) -> dict[str, list[Any]]:
     """A value where a signal came once; all of its values, as a list, in a column where it came to one more often."""
-    signals = np.array(records.feedback_signal, dtype=object)
     late = records.feedback_time > _deadline(records, domain)
     columns: dict[str, list[Any]] = {}
     for name in dict.fromkeys(records.feedback_signal):
-        for title, said in ((name, (signals == name) & ~late), (f"late.{name}", (signals == name) & late)):
+        same = records.feedback_signal.among(name)
+        for title, said in ((name, same & ~late), (f"late.{name}", same & late)):
             heard: list[list[float]] = [[] for _ in records.id]
             for row, value in zip(
                 records.feedback_decision[said].tolist(), records.feedback_value[said].tolist(), strict=True
@@ -76,7 +76,7 @@ def _signals(records: Records, domain: Domain) -> dict[str, list[Any]]:
 
 def _deadline(records: Records, domain: Domain) -> Floats:
     """Until when each feedback counts: `[K]` seconds."""
-    marks = np.isin(np.array(records.feedback_signal, dtype=str), (SESSION_END, SESSION_CUT))
+    marks = records.feedback_signal.among(SESSION_END, SESSION_CUT)
     wait = np.inf if domain.reward.count_late else domain.reward.wait
     deadline: Floats = records.time[records.feedback_decision] + np.where(marks, settlement(domain), wait)
     return deadline

@@ -126,19 +126,19 @@ def only(records: Records, rows: Booleans) -> Records:
     position = np.cumsum(rows) - 1
     return Records(
         id=_pick(records.id, kept),
-        session=_pick(records.session, kept),
-        user=_pick(records.user, kept),
+        session=records.session.take(kept),
+        user=records.user.take(kept),
         time=records.time[kept],
         context=_pick(records.context, kept),
         allowed=records.allowed[kept],
         allowed_sets=records.allowed_sets,
-        action=_pick(records.action, kept),
+        action=records.action.take(kept),
         probability=records.probability[kept],
         memo=records.memo[kept],
-        version=_pick(records.version, kept),
-        variant=_pick(records.variant, kept),
+        version=records.version.take(kept),
+        variant=records.variant.take(kept),
         feedback_decision=position[records.feedback_decision[said]],
-        feedback_signal=_pick(records.feedback_signal, said),
+        feedback_signal=records.feedback_signal.take(said),
         feedback_value=records.feedback_value[said],
         feedback_time=records.feedback_time[said],
     )
@@ -151,7 +151,7 @@ def _pick(values: Sequence[Item], rows: Integers) -> list[Item]:
 def _choices(records: Records, actions: Sequence[str]) -> tuple[Integers, Booleans]:
     """Position of each row's action, -1 where it is no longer one `[T]`, and each set of allowed ones `[S, A]`."""
     position = {name: number for number, name in enumerate(actions)}
-    action = np.fromiter((position.get(name, -1) for name in records.action), np.int64, len(records.action))
+    action = np.array([position.get(name, -1) for name in records.action.values], dtype=np.int64)[records.action.codes]
     masks = np.zeros((len(records.allowed_sets), len(actions)), bool)
     for mask, names in zip(masks, records.allowed_sets, strict=True):
         mask[[position[name] for name in names if name in position]] = True
@@ -195,8 +195,8 @@ def _next_observation(seen: Array, position: Integers, alive: Booleans) -> Array
     """Zeros where nothing follows; a view of one row of them where nothing follows anywhere."""
     if not alive.any():
         return np.broadcast_to(np.zeros_like(seen, shape=seen.shape[1:]), (len(alive), *seen.shape[1:]))
-    following = seen.take(np.where(alive, position, 0), axis=0)
-    following[~alive] = 0
+    following = np.zeros((len(alive), *seen.shape[1:]), seen.dtype)
+    following[alive] = seen[position[alive]]
     return following
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.log.checks import check_feedback, checked_context, decode, duplicate
-from bondhu.log.columns import LogSummary, check_window, memo_bytes, memo_matrix
+from bondhu.log.columns import LogSummary, check_window, memo_matrix
 from bondhu.log.revisions import Said, superseded
-from bondhu.types import Decision, Feedback, Records, Task
+from bondhu.types import Decision, Feedback, Names, Records, Task
 
 
 class Stored(NamedTuple):
@@ -74,19 +74,22 @@ class MemoryLog:
         numbers = {each: number for number, each in enumerate(sets)}
         return Records(
             id=[each.id for each in made],
-            session=[each.session for each in made],
-            user=[each.user for each in made],
+            session=Names.of([each.session for each in made]),
+            user=Names.of([each.user for each in made]),
             time=np.array([each.time for each in made], dtype=np.float64),
             context=[each.context for each in rows],
             allowed=np.array([numbers[each.allowed] for each in made], dtype=np.int64),
             allowed_sets=list(sets),
-            action=[each.action for each in made],
+            action=Names.of([each.action for each in made]),
             probability=np.array([each.probability for each in made], dtype=np.float64),
-            memo=memo_matrix([memo_bytes(each.memo) for each in made]),
-            version=[each.version for each in made],
-            variant=[each.variant for each in made],
+            memo=memo_matrix(
+                np.array([len(each.memo) for each in made], dtype=np.int64),
+                np.array([number for each in made for number in each.memo], dtype=np.float64),
+            ),
+            version=Names.of([each.version for each in made]),
+            variant=Names.of([each.variant for each in made]),
             feedback_decision=np.array([row for row, _ in said], dtype=np.int64),
-            feedback_signal=[self._signal[each.seq] for _, each in said],
+            feedback_signal=Names.of([self._signal[each.seq] for _, each in said]),
             feedback_value=np.array([each.value for _, each in said], dtype=np.float64),
             feedback_time=np.array([each.time for _, each in said], dtype=np.float64),
         )

@@ -42,17 +42,23 @@ SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decisi
 SELECT min(seq), max(seq) FROM decision WHERE domain = ? AND time >= ? AND time < ?;
 
 -- name: decisions
-SELECT seq, id, session, "user", time, CAST(context AS BLOB), allowed, action, probability, memo, version, variant
-FROM decision WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time < ? ORDER BY seq;
+-- Each column of a chunk of rows in one value, in order of `seq`: SQLite visits a range of it in its order.
+SELECT json_group_array(seq), json_group_array(id), json_group_array(time),
+    CAST(group_concat(context, char(30)) AS BLOB), json_group_array(allowed), json_group_array(session),
+    json_group_array("user"), json_group_array(action), json_group_array(version), json_group_array(variant),
+    json_group_array(probability), json_group_array(ifnull(length(memo), 0) / 8), CAST(group_concat(memo, '') AS BLOB)
+FROM decision WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time < ?;
 
 -- name: feedback
--- The sign of `seq` says whether the row replaces another.
-SELECT decision, iif(replaces IS NULL, seq, -seq), signal, value, time
-FROM feedback WHERE decision BETWEEN ? AND ? ORDER BY decision;
+-- As above, in order of `decision`, then of `seq`: that of the index.
+SELECT json_group_array(decision), json_group_array(decision) FILTER (WHERE replaces IS NOT NULL),
+    json_group_array(signal), json_group_array(value), json_group_array(time)
+FROM feedback INDEXED BY feedback_by_decision WHERE decision BETWEEN ? AND ?;
 
 -- name: revised
-SELECT decision_id, time, seq, feedback.id, feedback.value, replaces
-FROM json_each(?) AS wanted JOIN feedback ON feedback.decision = wanted.value;
+-- In the order of `feedback`.
+SELECT decision_id, time, seq, id, value, replaces
+FROM feedback WHERE decision IN (SELECT value FROM json_each(?)) ORDER BY decision, seq;
 
 -- name: domains
 WITH RECURSIVE each (name) AS (

@@ -29,12 +29,10 @@ class Heard:
 def hear(reward: Reward, records: Records, settles: Floats, inside: Booleans) -> Heard:
     """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions."""
     decisions, row = len(records.time), records.feedback_decision
-    names = list(dict.fromkeys(records.feedback_signal))
-    number = {name: position for position, name in enumerate(names)}
-    said = np.fromiter(map(number.__getitem__, records.feedback_signal), np.int64, len(row))
+    names, said = records.feedback_signal.values, records.feedback_signal.codes
     signals = [reward.signals.get(name, UNKNOWN) for name in names]
     weight, low, high = (_each(signals, part)[said] for part in ("weight", "low", "high"))
-    ends, cuts = (np.array([name == each for name in names], bool)[said] for each in (SESSION_END, SESSION_CUT))
+    ends, cuts = map(records.feedback_signal.among, (SESSION_END, SESSION_CUT))
     scored = ~(np.isnan(weight) | ends | cuts)
     known = scored | ends | cuts
     here = inside[row]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,7 @@ def chain(records: Records, idle: float, heard: Heard) -> Chain:
     following = np.full(count, -1)
     if idle == 0:
         return Chain(np.arange(count), np.arange(count), following, np.zeros(count, bool))
-    name = _numbered(records.session)
+    name = records.session.codes
     order = np.lexsort((records.time, name))  # stable: decisions of one instant stay in order of arrival
     earlier, later = order[:-1], order[1:]
     linked = (name[earlier] == name[later]) & (records.time[later] - records.time[earlier] < idle)
@@ -41,12 +40,8 @@ def chain(records: Records, idle: float, heard: Heard) -> Chain:
 def people(records: Records, rows: Integers, session: Integers) -> Integers:
     """Number of the person each row belongs to: whoever began its session; the session itself where nobody is known."""
     began = np.flatnonzero(np.diff(session, prepend=-1))
-    first = rows[began].tolist()
-    names = [records.user[row] or records.session[row] for row in first]
-    return np.repeat(_numbered(names), np.diff(began, append=len(rows)))
-
-
-def _numbered(names: Iterable[str]) -> Integers:
-    """Equal names get equal numbers, from 0 in order of appearance."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+    user, name = (each.take(rows[began]) for each in (records.user, records.session))
+    numbers = {each: number for number, each in enumerate({*user.values, *name.values})}
+    of_user, of_name = (np.array([numbers[each] for each in column.values], np.int64) for column in (user, name))
+    person = np.where(user.among("", None), of_name[name.codes], of_user[user.codes])
+    return np.repeat(person, np.diff(began, append=len(rows)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew
 from bondhu.learners.tabular.q_learning import QLearning, Table
 from bondhu.types import Array, Batch, Spec, Version
 
+Cells = dict[tuple[Any, ...], dict[tuple[str, ...], Any]]  # {state: {action: number}}
 FORMAT = 1  # of q_table.json
 MOST_BINS = 6  # of each trait: with more of them the learner hashes states, and rows have no single name
 
@@ -126,12 +128,12 @@ class QLearningAgent:
         return float(self.state.epsilon)
 
     @property
-    def q_table(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], float]]:
+    def q_table(self) -> Cells:
         """{state: {action: Q-value}} of the cells that were tried."""
         return self._cells(self.state.values)
 
     @property
-    def visit_counts(self) -> dict[tuple[Any, ...], dict[tuple[str, ...], int]]:
+    def visit_counts(self) -> Cells:
         """{state: {action: how often it was tried}}."""
         return self._cells(self.state.visits)
 
@@ -150,18 +152,17 @@ class QLearningAgent:
             "exploration_rate": self.epsilon,
         }
 
-    def _cells(self, table: Array) -> dict[tuple[Any, ...], dict[tuple[str, ...], Any]]:
-        """The tried cells of a table, by state and action."""
+    def _cells(self, table: Array) -> Cells:
+        """The tried cells of a table, by state and action; what was never tried reads as 0."""
         visits = self.state.visits
         actions = [action.to_tuple() for action in RecommendationAction.all()]
         tried = np.flatnonzero(visits.any(axis=1))
         codes = np.stack(np.unravel_index(tried, self._sizes), axis=1)
-        return {
-            RecommendationState.tuple_of_codes(code): {
-                actions[column]: table[row, column].item() for column in np.flatnonzero(visits[row])
-            }
-            for row, code in zip(tried.tolist(), codes, strict=True)
-        }
+        cells: Cells = defaultdict(lambda: defaultdict(int))
+        for row, code in zip(tried.tolist(), codes, strict=True):
+            of_state = cells[RecommendationState.tuple_of_codes(code)]
+            of_state.update({actions[column]: table[row, column].item() for column in np.flatnonzero(visits[row])})
+        return cells
 
     # --------------------------------------------------------------------------------------------------- save and load
 
