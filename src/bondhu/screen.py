@@ -127,12 +127,23 @@ def training(run: TrainingRun) -> None:
             **{name: f"{value:,.4g}" for name, value in trained.metrics.items()},
         },
     )
+    if trained.version is None:
+        say(nothing_learned(trained.report))
     if run.judgement and trained.version:
         judgement(trained.version.id, "the policy in force", run.judgement)
         if run.promoted:
             say("It is live.")
         elif run.judgement.verdict.decision == "promote":
             say(f"Put it in force with `bondhu promote {trained.version.id}`.")
+
+
+def nothing_learned(report: JoinReport) -> str:
+    """What to do where a window held nothing to learn from."""
+    if report.too_few:
+        return "Let people with fewer decisions in: [training] min_interactions_per_user in bondhu.toml."
+    if report.outstanding:
+        return "Come back when the feedback has settled: [reward] wait in bondhu.toml says how long that takes."
+    return "`bondhu train --from-scratch` reads the whole log, however old; `bondhu status` shows what it holds."
 
 
 def joined(report: JoinReport) -> dict[str, str]:
