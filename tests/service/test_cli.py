@@ -71,7 +71,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def refused(done: Done, message: str) -> None:
+def expect_refusal(done: Done, message: str) -> None:
     """One message, without a traceback, and exit status 1."""
     assert done.code == 1, done
     assert re.search(message, done.err, re.DOTALL), done.err
@@ -114,7 +114,7 @@ def test_init_writes_a_declaration_that_works_and_never_overwrites_one(
     assert "Wrote here/bondhu.toml." in done.out
     assert open_app(settings.load(tmp_path / "here")).domain.name == name
     before = (tmp_path / "here" / "bondhu.toml").read_text()
-    refused(run("init", "here"), r"here/bondhu.toml is there already.*Edit it, or choose another directory")
+    expect_refusal(run("init", "here"), r"here/bondhu.toml is there already.*Edit it, or choose another directory")
     assert (tmp_path / "here" / "bondhu.toml").read_text() == before
 
 
@@ -126,7 +126,9 @@ def test_the_commented_settings_are_the_defaults(run: Run, tmp_path: Path) -> No
 
 
 def test_init_offers_the_nearest_domain(run: Run) -> None:
-    refused(run("init", "x", "--domain", "recomendation"), "no domain 'recomendation'.*Did you mean 'recommendation'")
+    expect_refusal(
+        run("init", "x", "--domain", "recomendation"), "no domain 'recomendation'.*Did you mean 'recommendation'"
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- import
@@ -158,7 +160,7 @@ def test_import_with_a_mapping_declares_a_log_and_takes_it(run: Run, tmp_path: P
     again = run("import", "old.csv", "-C", "new", *MAPPED)
     assert again.code == 0
     assert len(opened(tmp_path / "new").deployment.log.read("old", 0, 4e9).id) == 60
-    refused(run("import", "old.csv", "-C", "new", "--declare", *MAPPED), "is there already.*without --declare")
+    expect_refusal(run("import", "old.csv", "-C", "new", "--declare", *MAPPED), "is there already.*without --declare")
 
 
 def test_import_shows_what_it_refused_and_why(run: Run, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_import_shows_what_it_refused_and_why(run: Run, tmp_path: Path) -> None:
 def test_a_strict_import_takes_all_or_nothing(run: Run, tmp_path: Path) -> None:
     declared(tmp_path)
     good, bad = ("2026-11-01", "ann", "sad", 30, "red", 0.5, 1), ("2026-11-01", "ann", "sad", 30, "red", 7, 1)
-    refused(
+    expect_refusal(
         run("import", table(tmp_path / "old.csv", good, bad), "--strict", *MAPPED), "1 of 2 rows were refused, so none"
     )
     assert len(opened(tmp_path).deployment.log.read("shop", 0, 4e9).id) == 0
@@ -208,7 +210,7 @@ def test_a_strict_import_takes_all_or_nothing(run: Run, tmp_path: Path) -> None:
 def test_a_wrong_import_is_one_message(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
     declared(tmp_path)
     table(tmp_path / "one.csv", ("2026-11-01", "ann", "sad", 30, "red", 0.5, 1))
-    refused(run("import", *arguments), message)
+    expect_refusal(run("import", *arguments), message)
 
 
 # ------------------------------------------------------------------------------------- train, evaluate, promote, status
@@ -243,7 +245,7 @@ def test_the_way_of_a_version_from_training_to_rollback(run: Run, shop: Path) ->
 
     assert run("rollback", "--reason", "a test").out == "baseline is live again.\n"
     assert opened(shop).deployment.registry.events("shop")[-1].reason == "a test"
-    refused(run("rollback"), "The baseline is in force: there is nothing to roll back")
+    expect_refusal(run("rollback"), "The baseline is in force: there is nothing to roll back")
 
 
 def test_training_tells_what_it_left_out(run: Run, shop: Path) -> None:
@@ -273,10 +275,10 @@ def test_status_of_a_new_deployment_is_plain(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["evaluate"], ["promote"]])
 def test_an_unknown_version_offers_the_nearest(run: Run, shop: Path, command: list[str]) -> None:
-    refused(run(*command), "There is no version yet.*`bondhu train`")
+    expect_refusal(run(*command), "There is no version yet.*`bondhu train`")
     run("train")
     version = opened(shop).versions()[0]
-    refused(run(*command, f"{version[:-1]}x"), f"There is no version .*Did you mean '{version}'")
+    expect_refusal(run(*command, f"{version[:-1]}x"), f"There is no version .*Did you mean '{version}'")
 
 
 # --------------------------------------------------------------------------------------------------------------- export
@@ -348,13 +350,13 @@ def test_an_export_of_the_last_days_leaves_the_rest_out(run: Run, tmp_path: Path
 
 def test_an_export_that_cannot_be_written_is_one_message(run: Run, tmp_path: Path) -> None:
     declared(tmp_path)
-    refused(run("export", "all.parket"), r"Cannot write 'all.parket'.*Did you mean '.parquet'")
+    expect_refusal(run("export", "all.parket"), r"Cannot write 'all.parket'.*Did you mean '.parquet'")
     for suffix in ("csv", "parquet", "jsonl"):
-        refused(
+        expect_refusal(
             run("export", f"nowhere/all.{suffix}"), r"nowhere/all\.\w+ cannot be written: No such file or directory"
         )
     (tmp_path / "folder.csv").mkdir()
-    refused(run("export", "folder.csv"), r"folder\.csv cannot be written: Is a directory")
+    expect_refusal(run("export", "folder.csv"), r"folder\.csv cannot be written: Is a directory")
     assert list(tmp_path.glob("*.part")) == []
 
 
@@ -394,7 +396,7 @@ def test_serve_says_where_it_is_answers_and_stops_when_told(
         assert httpx.get(f"{address[1]}/health", timeout=30).json()["live_version"] == "baseline"
         body = {"context": {"mood": "sad", "age": 30}, "id": "mine"}
         assert httpx.post(f"{address[1]}/v1/decide", json=body, timeout=30).status_code == 200
-        refused(
+        expect_refusal(
             run("serve", "--port", address[2]),
             f"Cannot listen at 127.0.0.1:{address[2]}: Address already in use.*--port",
         )
@@ -438,7 +440,9 @@ def test_a_port_that_there_is_not_is_refused(run: Run, shop: Path, port: str, li
 
 
 def test_a_host_that_there_is_not_is_one_message(run: Run, shop: Path) -> None:
-    refused(run("serve", "--host", "nowhere.invalid", "--port", "0"), "Cannot listen at nowhere.invalid:0: .*--host")
+    expect_refusal(
+        run("serve", "--host", "nowhere.invalid", "--port", "0"), "Cannot listen at nowhere.invalid:0: .*--host"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- all of them
@@ -449,7 +453,7 @@ EVERY = [["status"], ["train"], ["evaluate"], ["promote"], ["rollback"], ["docto
 
 @pytest.mark.parametrize("command", EVERY)
 def test_without_a_declaration_every_command_says_how_to_write_one(run: Run, command: list[str]) -> None:
-    refused(run(*command), r"There is no bondhu\.toml in .*`bondhu init`")
+    expect_refusal(run(*command), r"There is no bondhu\.toml in .*`bondhu init`")
 
 
 @pytest.mark.parametrize("command", EVERY)
@@ -459,7 +463,7 @@ def test_a_damaged_log_is_one_message(run: Run, shop: Path, command: list[str]) 
     )
     for beside in ("-wal", "-shm"):
         (shop / "data" / f"log.sqlite{beside}").unlink(missing_ok=True)
-    refused(run(*command), r"log\.sqlite is damaged.*Restore it from a backup")
+    expect_refusal(run(*command), r"log\.sqlite is damaged.*Restore it from a backup")
 
 
 def test_a_damaged_version_is_one_message_and_the_doctor_finds_it(run: Run, shop: Path) -> None:
@@ -468,9 +472,9 @@ def test_a_damaged_version_is_one_message_and_the_doctor_finds_it(run: Run, shop
     version = opened(shop).versions()[0]
     for file in (shop / "data" / "versions" / "shop" / version).iterdir():
         file.write_bytes(b"damaged")
-    refused(run("evaluate"), version)
-    refused(run("promote"), version)
-    refused(run("train"), f"{version}.*bondhu train --from-scratch")
+    expect_refusal(run("evaluate"), version)
+    expect_refusal(run("promote"), version)
+    expect_refusal(run("train"), f"{version}.*bondhu train --from-scratch")
     done = run("doctor")
     assert done.code == 1
     assert "model not loading" in done.out
@@ -488,26 +492,26 @@ def test_a_locked_log_is_one_message(run: Run, shop: Path, monkeypatch: pytest.M
     with held:
         assert held.stdout is not None
         assert held.stdout.readline() == b"held\n"
-        refused(run("train"), r"Another process has been writing to .*log\.sqlite.*Try again")
+        expect_refusal(run("train"), r"Another process has been writing to .*log\.sqlite.*Try again")
     assert run("train").code == 0
 
 
 def test_training_while_another_process_trains_is_one_message(run: Run, shop: Path) -> None:
     with only_one(shop / "data" / "train.lock"):
-        refused(run("train"), r"Process \d+ is training this deployment.*Wait for it to finish")
+        expect_refusal(run("train"), r"Process \d+ is training this deployment.*Wait for it to finish")
     assert run("train").code == 0
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused(run("init", "file/deeper"), r"file.*Not a directory")
+    expect_refusal(run("init", "file/deeper"), r"file.*Not a directory")
 
 
 def test_a_wrong_declaration_is_one_message(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bondhu.toml").write_text("[servr]\nport = 1\n")
-    refused(run("status"), r"unknown table \[servr\].*Did you mean 'server'")
+    expect_refusal(run("status"), r"unknown table \[servr\].*Did you mean 'server'")
     (tmp_path / "bondhu.toml").write_text('[domain]\nextends = "recomendation"\n')
-    refused(run("status"), r"'recomendation', which is no built-in domain.*'recommendation'")
+    expect_refusal(run("status"), r"'recomendation', which is no built-in domain.*'recommendation'")
 
 
 def test_the_release_and_the_help_are_shown(run: Run) -> None:

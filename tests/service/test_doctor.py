@@ -110,10 +110,10 @@ def test_many_decisions_on_too_many_states_are_too_little_data(tmp_path: Path) -
     log(app, [f"user-{n}" for n in range(400)], 3, context=[{"mood": "sad", "age": n + 0.5} for n in range(100)])
     assert app.train().trained.report.rows == 1200
     assert found(app) == {}  # 300 cells, 4 times each
-    thin = opened(tmp_path / "thin", context={"age": {"bins": 400, "range": [0, 400]}})
-    log(thin, [f"user-{n}" for n in range(334)], 3, context=[{"mood": "sad", "age": n + 0.5} for n in range(334)])
+    thin = opened(tmp_path / "thin", context={"age": {"bins": 170, "range": [0, 170]}})
+    log(thin, [f"user-{n}" for n in range(334)], 3, context=[{"mood": "sad", "age": n + 0.5} for n in range(170)])
     thin.train()
-    assert "1,002 state-action pairs were tried, 1.0 times each" in found(thin)["insufficient data"].evidence
+    assert "510 state-action pairs were tried, 2.0 times each" in found(thin)["insufficient data"].evidence
 
 
 def test_a_rate_of_zero_is_no_exploration(tmp_path: Path, clock: Clock) -> None:
