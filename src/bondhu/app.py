@@ -218,6 +218,7 @@ class App:
             feedback=log.feedback,
             discount=float(self.settings.learner.hyperparameters.get("discount", 0.95)),
             largest_reward=sum(max(abs(each.weight * each.low), abs(each.weight * each.high)) for each in signals),
+            good_reward=self.rules.minimum_average_reward,
             model_problem=self.model_problem(),
             exploration=self.settings.exploration.rate,
         )

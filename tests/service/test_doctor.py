@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ def test_rewards_that_do_not_rise_are_no_improvement(tmp_path: Path, clock: Cloc
     assert "0.300, 0.200, 0.100" in finding.evidence
     assert any("600 feedback for 1800 decisions" in fix for fix in finding.fixes)
     assert any("learning_rate = 0.2" in fix for fix in finding.fixes)
+
+
+def test_rewards_that_are_good_and_steady_need_no_improvement(tmp_path: Path, clock: Clock) -> None:
+    app = opened(tmp_path, clock)
+    weeks(app, clock, [{"blue": 0.9, "red": 0.9}] * 3)
+    facts = app.facts()
+    rewards = [task.metadata["training"]["average_reward"] for task in facts.trainings]
+    assert max(rewards) - min(rewards) < 0.01
+    assert "no training improvement" in {each.case for each in examine(replace(facts, good_reward=max(rewards) + 0.1))}
+    assert "no training improvement" not in {each.case for each in examine(replace(facts, good_reward=min(rewards)))}
 
 
 def test_two_trainings_and_skipped_ones_make_no_trend(tmp_path: Path, clock: Clock) -> None:

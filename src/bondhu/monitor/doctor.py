@@ -29,6 +29,7 @@ class Facts:
     feedback: int
     discount: float  # of the learner
     largest_reward: float  # the most that one decision can earn
+    good_reward: float  # average reward of a decision that the operator asks for
     model_problem: str | None  # what went wrong when the live version or q_table.json was read
     exploration: float
 
@@ -36,6 +37,7 @@ class Facts:
 MINIMUM_DECISIONS = 1000  # before a policy should go live
 MINIMUM_VISITS = 2.0  # decisions for each tried state-action pair
 RUNS = 3  # trainings that make a trend
+NOISE = 0.01  # reward of a decision; smaller changes are none
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -83,10 +85,12 @@ def diverging(facts: Facts) -> Finding | None:
 
 
 def no_improvement(facts: Facts) -> Finding | None:
-    """The average reward of the last trainings did not rise."""
+    """The average reward of the last trainings did not rise, and is not as high as the operator asks, or it fell."""
     rewards = [float(_training(task).get("average_reward") or 0.0) for task in reversed(_completed(facts))][-RUNS:]
-    if len(rewards) < RUNS or rewards[-1] > rewards[0] + 0.01:
+    if len(rewards) < RUNS or rewards[-1] > rewards[0] + NOISE:
         return None
+    if rewards[-1] >= facts.good_reward and rewards[-1] >= rewards[0] - NOISE:
+        return None  # good, and steady: it has learned what there is to learn
     evidence = f"The average reward of the last {RUNS} trainings was {', '.join(f'{r:.3f}' for r in rewards)}."
     return Finding(
         "no training improvement",
