@@ -38,7 +38,7 @@ from bondhu.train.judge import evaluation_batch
 from bondhu.train.window import DAY
 
 EXPLORATION = (0.5, 0.4, 0.3)  # share of random decisions in each week: much while little is known
-USERS = (6000, 4000, 4000)  # different people every week
+USERS = (6000, 3000, 3000)  # different people every week
 SESSIONS = 3  # of each of them in a week
 SETTINGS = """\
 # The demonstration's deployment. `bondhu status`, `bondhu evaluate` and `bondhu serve` work on it as on any other.
