@@ -28,6 +28,7 @@ from bondhu.serve.http import create_app
 from bondhu.types import Acting, Deployment, Event, Spec
 
 BATCH = 1_000
+WINDOWS = 7
 MICROSECONDS = 1e6
 
 
@@ -114,15 +115,17 @@ def deployed(log: SqliteLog, folder: Path) -> Decider:
 
 
 def median(turns: int, work: Callable[[int], Any]) -> float:
-    """Seconds of the middle call, after a tenth of them to warm up."""
-    for turn in range(turns // 10 + 1):
-        work(turn)
-    spent = np.empty(turns)
-    for turn in range(turns):
-        start = perf_counter()
-        work(turn)
-        spent[turn] = perf_counter() - start
-    return float(np.median(spent))
+    """Seconds of the middle call in the quietest of several windows, after one to warm up: others use this machine."""
+    window = max(turns // WINDOWS, 1)
+    medians = []
+    for first in range(0, (WINDOWS + 1) * window, window):
+        spent = np.empty(window)
+        for turn in range(window):
+            start = perf_counter()
+            work(first + turn)
+            spent[turn] = perf_counter() - start
+        medians.append(float(np.median(spent)))
+    return min(medians[1:])
 
 
 def fdatasync(folder: Path, turns: int) -> float:
