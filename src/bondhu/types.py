@@ -108,7 +108,7 @@ class Names(Sequence[Any]):
         """The column of these rows only."""
         return Names(self.codes[rows], self.values)
 
-    def among(self, *wanted: str) -> Booleans:
+    def among(self, *wanted: str | None) -> Booleans:
         """Whether each row is one of these: `[T]`."""
         return np.array([value in wanted for value in self.values], dtype=bool)[self.codes]
 

@@ -82,6 +82,27 @@ def test_columns_are_in_order_of_arrival(log: Any) -> None:
     assert heard(records) == [("c", "like", 0.5, 20.0)]
 
 
+ODD = ["s", 's"', "s\x1e,\n", "null", "s\x00t", "\\u0041", "\u2028\U0001f600", '"u1"s']
+
+
+def test_odd_names_and_every_digit_come_back(log: Any) -> None:
+    rng = np.random.default_rng(0)
+    times = np.concatenate([1.7e9 + rng.random(3000), 10.0 ** rng.uniform(-300, 300, 3000)])
+    users = [None, *ODD]
+    made = [
+        decision(f"{ODD[row % 8]}{row}", time, session=ODD[row % 8], user=users[row % 9], variant=ODD[row % 5])
+        for row, time in enumerate(times.tolist())
+    ]
+    log.append(made, [said(f"f{row}", time, time, decision_id=made[row].id) for row, time in enumerate(times.tolist())])
+    records = everything(log)
+    assert records.id == [each.id for each in made]
+    assert [*zip(records.session, records.user, records.variant, strict=True)] == [
+        (each.session, each.user, each.variant) for each in made
+    ]
+    assert records.time.tolist() == records.feedback_time.tolist() == records.feedback_value.tolist() == times.tolist()
+    assert records.feedback_decision.tolist() == list(range(6000))
+
+
 def test_a_window_holds_its_start_and_not_its_end(log: Any) -> None:
     log.append([decision(str(time), time) for time in (1.0, 2.0, 3.0)] + [decision("else", 2.0, domain="other")])
     assert log.read("shop", 1.0, 3.0).id == ["1.0", "2.0"]

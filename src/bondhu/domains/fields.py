@@ -51,8 +51,9 @@ class Field(Protocol):
     def column(self, values: Sequence[Any]) -> Array:
         """Validate values into a typed array of length T; an error names the row."""
 
-    def decoded(self, values: list[Any]) -> Array:
-        """The column of values that `json` has validated already."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a column."""
 
     def codes(self, column: Array) -> Integers:
         """`[T]`; raises InvalidInput where a value is not one of this declaration's."""
@@ -98,8 +99,9 @@ class Category:
         self.codes(cast(Array, values))
         return _objects(values)
 
-    def decoded(self, values: list[Any]) -> Array:
-        return _objects(values)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(object)
 
     def codes(self, column: Array) -> Integers:
         try:
@@ -174,8 +176,9 @@ class Number:
         self._require_range(column)
         return column
 
-    def decoded(self, values: list[Any]) -> Array:
-        return np.array(values, np.float64)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float64)
 
     def codes(self, column: Array) -> Integers:
         self._require_range(column)
@@ -247,8 +250,9 @@ class Text:
             _row_by_row(self._checked, values)
         return _objects(values)
 
-    def decoded(self, values: list[Any]) -> Array:
-        return _objects(values)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(object)
 
     def codes(self, column: Array) -> Integers:
         known = {text: self.code(text) for text in set(column)}  # texts repeat: hash each once
@@ -314,8 +318,9 @@ class Vector:
             whole = False
         return column.astype(np.float64) if whole else _row_by_row(self._checked, values).reshape(-1, self.size)
 
-    def decoded(self, values: list[Any]) -> Array:
-        return np.array(values, np.float64).reshape(-1, self.size)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype((np.float64, (self.size,)))
 
     def codes(self, column: Array) -> Integers:
         """Sign random projections (Charikar 2002): bit b is 1 where the vector is on plane b or above it."""

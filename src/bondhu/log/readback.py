@@ -6,6 +6,7 @@ a value then costs a tenth of what it costs as a Python object of a row.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from bondhu.log.checks import encode
 from bondhu.log.columns import memo_matrix
 from bondhu.log.database import QUERIES
 from bondhu.log.revisions import Said, superseded
-from bondhu.types import Array, Floats, Integers, Names
+from bondhu.types import Floats, Integers, Names
 
 CHUNK = 2048  # decisions packed at a time: few enough for the processor's cache
 AHEAD = 2  # chunks packed before they are asked for
@@ -31,15 +32,27 @@ Window = tuple[int, int, str, float, float]  # first and last seq, domain, start
 _actions = msgspec.json.Decoder(list[str]).decode
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _whole = msgspec.json.Decoder(list[int]).decode
+_user = json.JSONDecoder().raw_decode
 _real = msgspec.json.Decoder(list[float | None]).decode
+
+
+Unpack = Callable[[Any], Any]
 
 
 def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integers, dict[str, Any]]:
     """`seq` of the window's decisions, ascending, and their columns of Records."""
-    coded = {name: Coded() for name in ("session", "user", "action", "version", "variant")}
-    plain = {"seq": _integers, "id": _texts, "time": _floats, "context": _lines, "allowed": _integers}
-    numbers = {"probability": _floats, "memo_lengths": _integers, "memo": _blob}
+    coded = {name: Coded() for name in ("person", "action", "version", "variant")}
+    plain: dict[str, Unpack] = {
+        "seq": _integers,
+        "id": _texts,
+        "time": _floats,
+        "context": _lines,
+        "allowed": _integers,
+    }
+    numbers: dict[str, Unpack] = {"probability": _floats, "memo_lengths": _integers, "memo": _blob}
     parts = _columns(connection, "decisions", window, {**plain, **coded, **numbers})
+    names = {name: Names(np.concatenate(parts[name]), list(codes.numbers)) for name, codes in coded.items()}
+    people = list(map(_person, names["person"].values))
     used, allowed = np.unique(np.concatenate(parts["allowed"]), return_inverse=True)
     sets = connection.execute(QUERIES["action_sets"], (encode(used.tolist()).decode(),))
     return np.concatenate(parts["seq"]), {
@@ -50,7 +63,9 @@ def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integer
         "allowed_sets": [tuple(_actions(each)) for (each,) in sets],
         "probability": np.concatenate(parts["probability"]),
         "memo": memo_matrix(np.concatenate(parts["memo_lengths"]), np.concatenate(parts["memo"])),
-        **{name: Names(np.concatenate(parts[name]), list(codes.numbers)) for name, codes in coded.items()},
+        "user": Names.of([user for user, _ in people]).take(names["person"].codes),
+        "session": Names.of([session for _, session in people]).take(names["person"].codes),
+        **{name: names[name] for name in ("action", "version", "variant")},
     }
 
 
@@ -58,7 +73,13 @@ def read_feedback(connection: apsw.Connection, seq: Integers) -> dict[str, Any]:
     """The feedback columns of Records, given `seq` of its decisions: in their order, then in that of arrival."""
     span = (int(seq[0]), int(seq[-1])) if len(seq) else (0, -1)
     signals = Coded()
-    unpack = {"decision": _integers, "revised": _integers, "signal": signals, "value": _floats, "time": _floats}
+    unpack: dict[str, Unpack] = {
+        "decision": _integers,
+        "revised": _integers,
+        "signal": signals,
+        "value": _floats,
+        "time": _floats,
+    }
     parts = _columns(connection, "feedback", span, unpack)
     decision, revised, signal, value, time = (np.concatenate(parts[name]) for name in unpack)
     row = np.searchsorted(seq, decision)
@@ -91,7 +112,7 @@ class Coded:
 
 
 def _columns(
-    connection: apsw.Connection, query: str, window: tuple[Any, ...], unpack: Mapping[str, Callable[[Any], Any]]
+    connection: apsw.Connection, query: str, window: tuple[Any, ...], unpack: Mapping[str, Unpack]
 ) -> dict[str, list[Any]]:
     """The chunks of each column of the query, in the order of `unpack`; at least one, which may be empty."""
     first, last, *rest = window
@@ -112,6 +133,12 @@ def _columns(
                 column.append(column[-1] if column and text == old else unpack[name](text))
             before = chunk
     return columns
+
+
+def _person(text: str) -> tuple[str | None, str]:
+    """User, which is in JSON, and session."""
+    user, end = _user(text)
+    return user, text[end:]
 
 
 def _integers(text: str) -> Integers:
