@@ -154,6 +154,7 @@ def joined(report: JoinReport) -> dict[str, str]:
         "of users with too few": (report.too_few, "left out"),
         "cut off": (report.cut, "left out: nobody knows what came next"),
         "of unknown actions": (report.unknown_actions, "left out"),
+        "of other contexts": (report.unfit, f"left out: {report.unfit_why}"),
         "late feedback": (report.late, f"came after the wait, worth {report.late_reward:+.2f} in all"),
         "clipped feedback": (report.clipped, "had values outside of their signal's range"),
         **{f"unknown signal {name}": (count, "ignored") for name, count in report.unknown_signals.items()},

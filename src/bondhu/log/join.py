@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, nan, nextafter
 from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.spaces import Space
 
+from bondhu.errors import InvalidInput
 from bondhu.log.rewards import hear
 from bondhu.log.sessions import chain, people
 from bondhu.types import Array, Batch, Booleans, Domain, Floats, Integers, Log, Records
@@ -35,6 +36,8 @@ class JoinReport:
     unknown_actions: int  # decisions left out, because the domain no longer has their action
     cut: int  # decisions left out, because a time limit or a vanished action hides what came next
     too_few: int  # decisions left out, because their user has too few
+    unfit: int = 0  # decisions left out, because their context is not what the domain declares now
+    unfit_why: str = ""  # what is wrong with the first of them
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,31 @@ def join(
     """The decisions that settle in (start, end], with rewards and what came next; each session a run of `has_next`.
 
     Users with fewer than `minimum_interactions` of them are left out, whole sessions at a time. Where `discount` is 0,
-    `next_allowed` is all True: there is nothing to choose from, and a maximum over it stays finite.
+    `next_allowed` is all True: there is nothing to choose from, and a maximum over it stays finite. A log may be older
+    than the declaration: what no longer fits it is left out and counted.
     """
+    window = (start, end, minimum_interactions)
+    try:
+        return _join(domain, records, window, observes)
+    except InvalidInput as error:
+        fit = np.fromiter((_fits(domain, each) for each in records.context), bool, len(records.context))
+        if fit.all():
+            raise
+        joined = _join(domain, only(records, fit), window, observes)
+        report = replace(joined.report, unfit=int((~fit).sum()), unfit_why=str(error))
+        return Joined(joined.batch, report, np.flatnonzero(fit)[joined.rows])
+
+
+def _fits(domain: Domain, context: bytes) -> bool:
+    try:
+        domain.columns([context])
+    except InvalidInput:
+        return False
+    return True
+
+
+def _join(domain: Domain, records: Records, window: tuple[float, float, int], observes: type[Space[Any]]) -> Joined:
+    start, end, minimum_interactions = window
     settles = records.time + settlement(domain)
     inside: Booleans = (settles > start) & (settles <= end)
     heard = hear(domain.reward, records, settles, inside)
