@@ -44,13 +44,8 @@ def main(name: str, measure: Callable[[bool], list[Row]]) -> None:
     rows = measure(options.quick)
     Console(width=max(Console().width, 140)).print(_table(name, rows))
     if options.json:
-        content = {
-            "benchmark": name,
-            "quick": options.quick,
-            "machine": machine(),
-            "rows": [asdict(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = [asdict(row) for row in rows]
+        options.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _table(name: str, rows: list[Row]) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, Block, Reader, blocks, documents, free_port, targets
+from tests.documents import ROOT, SERVE, Block, Reader, blocks, documents, free_port, targets
 
 PAGES = {str(path.relative_to(ROOT)): path for path in documents()}
 ELSEWHERE = (
@@ -30,7 +30,10 @@ def test_everything_a_document_shows_works(name: str, tmp_path: Path, monkeypatc
     reader = Reader(tmp_path, port=free_port())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BONDHU_DIRECTORY", str(tmp_path))
-    serves = next((place for place, block in enumerate(shown) if "bondhu serve" in block.body), len(shown))
+    serves = next(
+        (place for place, block in enumerate(shown) if SERVE.search(block.body) and block.language == "bash"),
+        len(shown),
+    )
     for block in shown[: serves + 1]:
         reader.try_out(block)
     with reader.serving() if serves < len(shown) else nullcontext():

@@ -196,7 +196,7 @@ def report(world: World, story: Story, arms: list[Arm]) -> None:
             )
         )
     rows.append(("best possible", "", "", "", f"{story.optimum:.4f}", "100%"))
-    columns = ("policy", "decisions", "mean reward", "95 % interval", "exact", "of the possible gain")
+    columns = ("policy", "decisions", "mean reward", "95 % interval", "exact", "share of gain")
     explored = f"{world.app.settings.exploration.rate:.0%} of its decisions at random"
     screen.table(f"Live: {NEW_USERS:,} new people each; the learned policy over HTTP, {explored}", columns, rows)
 

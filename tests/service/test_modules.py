@@ -1,0 +1,78 @@
+"""What the documentation runs as a module or through make: the demonstration, the benchmarks and the examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT, environment, free_port, wait_for
+
+BENCHMARKS = ("coverage", "decide", "join", "tabular")
+DATA = Path(os.environ.get("BONDHU_DATA", ROOT.parent / "shared" / "data"))
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, env=environment(0), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_prints_a_table_and_writes_its_rows(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    printed = run(f"benchmarks.{name}", "--quick", "--json", str(file))
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    assert f"benchmarks.{name}" in printed
+    assert rows
+    for row in rows:
+        assert {"name", "value", "unit", "peer", "peer_value", "goal", "holds"} <= set(row)
+        assert row["value"] > 0
+
+
+def test_make_demo_runs_the_demonstration() -> None:
+    steps = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert steps.rstrip().endswith("/bondhu demo")
+
+
+def test_the_demonstration_beats_the_rule_and_leaves_a_picture_and_a_deployment(tmp_path: Path) -> None:
+    printed = run("bondhu.cli", "demo", str(tmp_path / "demo"), "--no-stay")
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line.startswith(("baseline", "learned "))}
+    assert float(rows["learned"][2]) > float(rows["baseline"][2]) + 0.05
+    assert "Week 1" in printed
+    assert "promote" in printed
+    picture = (tmp_path / "demo" / "learning.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "bondhu.cli", "serve", "-C", "demo"], cwd=tmp_path, env=environment(port)
+    )
+    try:
+        wait_for(f"http://localhost:{port}/health", server)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    assert "live" in run("bondhu.cli", "status", "-C", str(tmp_path / "demo"))
+
+
+@pytest.mark.skipif(
+    not (DATA / "obd").exists(), reason="no Open Bandit Dataset: set BONDHU_DATA to the folder with obd/"
+)
+def test_the_open_bandit_example_agrees_with_what_the_uniform_policy_earned() -> None:
+    printed = run("examples.open_bandit")
+    assert "10,000 decisions, 46 clicks, 0 rows refused" in printed
+    assert "Earned when the uniform policy really acted: 0.0046" in printed
+
+
+@pytest.mark.skipif(not (DATA / "icu_sepsis").exists(), reason="no ICU-Sepsis model: set BONDHU_DATA to its folder")
+def test_offline_q_learning_saves_more_patients_than_the_clinicians_did() -> None:
+    printed = run("examples.icu_sepsis", "--seeds", "1")
+    line = next(line for line in printed.splitlines() if "learned by Q-learning" in line)
+    survival = next(float(word) for word in line.split() if word.startswith("0."))
+    assert survival >= 0.85
