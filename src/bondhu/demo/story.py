@@ -153,8 +153,8 @@ def tell(week: Week, run: TrainingRun) -> None:
     gain, low, high = (verdict.figures[f"advantage_{name}"] for name in ("value", "low", "high"))
     truth = week.candidate_truth - week.live_truth
     screen.console.print(
-        f"Week {week.number}: learned from {run.trained.report.rows:,} decisions. Judged gain over the policy in force "
-        f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] (in truth {truth:+.3f}): "
+        f"Week {week.number}: learned from {run.trained.report.rows:,} decisions.\n"
+        f"  Gain over the live policy: judged {gain:+.3f} [{low:+.3f}, {high:+.3f}], true {truth:+.3f}: "
         f"[{screen.COLOURS[verdict.decision]}]{verdict.decision}[/]"
     )
 
@@ -197,7 +197,7 @@ def report(world: World, story: Story, arms: list[Arm]) -> None:
         )
     rows.append(("best possible", "", "", "", f"{story.optimum:.4f}", "100%"))
     columns = ("policy", "decisions", "mean reward", "95 % interval", "exact", "share of gain")
-    explored = f"{world.app.settings.exploration.rate:.0%} of its decisions at random"
+    explored = f"{world.app.settings.exploration.rate:.0%} at random"
     screen.table(f"Live: {NEW_USERS:,} new people each; the learned policy over HTTP, {explored}", columns, rows)
 
 
