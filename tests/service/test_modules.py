@@ -37,7 +37,9 @@ def test_a_benchmark_prints_a_table_and_writes_its_rows(name: str, tmp_path: Pat
 
 
 def test_make_demo_runs_the_demonstration() -> None:
-    steps = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    steps = subprocess.run(
+        ["make", "-n", "--no-print-directory", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert steps.rstrip().endswith("/bondhu demo")
 
 

@@ -36,9 +36,8 @@ def scheduler(
     )
     if missed:
         name = "Train RL recommendation model (missed run)"
-        jobs.add_job(
-            train, id=f"{TRAINING_JOB}_missed", name=name, misfire_grace_time=None
-        )  # however late the start is
+        late = None  # however late the start is
+        jobs.add_job(train, id=f"{TRAINING_JOB}_missed", name=name, misfire_grace_time=late)
     return jobs
 
 
