@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from bondhu.errors import InvalidInput
+from bondhu.log.collection import paused_collection
 from bondhu.log.rewards import hear
 from bondhu.log.sessions import chain, people
 from bondhu.types import Array, Batch, Booleans, Domain, Floats, Integers, Log, Records
@@ -87,7 +88,8 @@ def join(
     """
     window = (start, end, minimum_interactions)
     try:
-        return _join(domain, records, window, observes)
+        with paused_collection():
+            return _join(domain, records, window, observes)
     except InvalidInput as error:
         fit = np.fromiter((_fits(domain, each) for each in records.context), bool, len(records.context))
         if fit.all():

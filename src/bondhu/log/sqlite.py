@@ -13,6 +13,7 @@ import apsw
 import numpy as np
 
 from bondhu.log.checks import check_feedback, checked_contexts, decode, duplicate, encode
+from bondhu.log.collection import paused_collection
 from bondhu.log.columns import LogSummary, check_window, memo_bytes
 from bondhu.log.database import QUERIES, Database
 from bondhu.log.readback import read_decisions, read_feedback
@@ -75,7 +76,7 @@ class SqliteLog:
     def read(self, domain: str, start: float, end: float) -> Records:
         """Decisions with start <= time < end and all their feedback so far."""
         check_window(start, end)
-        with self._database.reading() as connection:
+        with paused_collection(), self._database.reading() as connection:
             first, last = connection.execute(QUERIES["span"], (domain, start, end)).get
             window = (first or 0, last or -1, domain, start, end)
             seq, made = read_decisions(connection, window)
