@@ -14,8 +14,9 @@ import pytest
 
 from bondhu.app import App
 from bondhu.errors import StateCorrupt
-from bondhu.train.window import DAY, Window, held_out, next_window, parent_id
-from bondhu.types import Event, Version
+from bondhu.log.memory import MemoryLog
+from bondhu.train.window import DAY, Window, held_out, next_window, parent_id, people
+from bondhu.types import Decision, Event, Version
 from tests.service.stand import HOUR, NOW, Clock, log, opened
 
 # The monitoring queries as published; SQLite writes `x::float` as `CAST(x AS REAL)`.
@@ -395,3 +396,12 @@ def test_a_live_version_of_another_declaration_does_not_stop_training(
     assert reason in refused
     assert run.judgement.verdict.decision != "promote"
     assert (run.promoted, after.live()) == (False, live)
+
+
+def test_a_session_that_begins_anonymously_is_held_out_whole() -> None:
+    log = MemoryLog()
+    for number, user in enumerate((None, "ada", "ada")):
+        context, names = {"page": "home"}, ("red", "blue")
+        made = Decision(f"d{number}", "shop", "s", user, float(number), context, names, "red", 0.5, (), "v", "live")
+        log.append([made])
+    assert people(log.read("shop", 0, 10)) == ["s", "s", "s"]

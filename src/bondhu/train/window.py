@@ -45,8 +45,11 @@ def held_out(people: Sequence[str], share: float) -> Booleans:
 
 
 def people(records: Records) -> Sequence[str]:
-    """Whose decision each row is: the user's, or the session's where no user is known."""
-    return [user or session for user, session in zip(records.user, records.session, strict=True)]
+    """Whose decision each row is: a session belongs to whoever began it, so that it is held out whole; where nobody is
+    known, to itself."""
+    owners: dict[str, str] = {}
+    pairs = zip(records.session, records.user, strict=True)
+    return [owners.setdefault(session, user or session) for session, user in pairs]
 
 
 def _hash32(text: str) -> int:
