@@ -22,10 +22,11 @@ from benchmarks.report import Row, main
 from bondhu.domains import recommendation
 from bondhu.learners.tabular.q_learning import QLearning
 from bondhu.log.sqlite import SqliteLog
+from bondhu.ports import Deployment, Event
 from bondhu.registry.disk import DiskRegistry
 from bondhu.serve.decide import Decider, Request, Said
 from bondhu.serve.http import create_app
-from bondhu.types import Acting, Deployment, Event, Spec
+from bondhu.types import Acting, Spec
 
 BATCH = 1_000
 WINDOWS = 7

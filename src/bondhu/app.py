@@ -19,6 +19,7 @@ from bondhu.errors import BondhuError, InvalidInput, SettingsInvalid, StateCorru
 from bondhu.evaluate.gate import GateRules
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
 from bondhu.monitor.doctor import Facts
+from bondhu.ports import Deployment, Domain, Event, Task, Tasks, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
 from bondhu.registry.lifecycle import BASELINE
@@ -28,7 +29,7 @@ from bondhu.settings import Settings
 from bondhu.train.judge import Judgement, judge
 from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
-from bondhu.types import Acting, Deployment, Domain, Event, Metrics, Task, Tasks, Version
+from bondhu.types import Acting, Metrics
 
 ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
 
@@ -247,7 +248,7 @@ def restore(version: Version) -> Acting:
     domain = declared.from_description(version.description)
     learner = learners.build(version.learner, version.hyperparameters)
     try:
-        policy = learner.policy(learners.unpack(learners.find(version.learner).State, version.state))
+        policy = learner.policy(learners.unpack(learner, version.state))
     except (KeyError, TypeError, ValueError) as error:
         raise StateCorrupt(f"Version {version.id!r} does not hold a state of {version.learner!r}: {error}.") from error
     return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions))

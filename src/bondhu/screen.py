@@ -18,10 +18,11 @@ from bondhu.errors import BondhuError
 from bondhu.log.importers import ImportReport
 from bondhu.log.join import JoinReport
 from bondhu.monitor.doctor import Finding
+from bondhu.ports import Task
 from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE
 from bondhu.train.judge import Judgement
-from bondhu.types import Estimate, Task, Verdict
+from bondhu.types import Estimate, Verdict
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

@@ -6,7 +6,7 @@ Shapes: T decisions, A actions, F observation columns, M memo columns. Times are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -29,8 +29,23 @@ Metrics = Mapping[str, float]
 class Spec:
     """What is seen and what can be done, in Gymnasium's language."""
 
-    observation: Space[Any]
-    action: Space[Any]
+    observation: Space[Any]  # codes, features `[F]`, or features of each action in this context `[A, F]`
+    action: Space[Any]  # Discrete, MultiDiscrete (one action for each slot), or an interval (Box)
+    action_features: Floats | None = None  # [A, G] what is known of the actions themselves
+
+
+class PerAction(NamedTuple):
+    """Marks a field of a learner's state, `Annotated[Floats, PerAction(1)]`: the axis with one entry for each action,
+    so that actions can come and go."""
+
+    axis: int = 0
+
+
+class Derived(NamedTuple):
+    """Marks a field of a learner's state that is a function of another: computed anew when actions come and go."""
+
+    source: str
+    function: Callable[[Any], Any]
 
 
 class Encoder(Protocol):
@@ -152,20 +167,43 @@ class Batch:
     time: Floats  # [T] seconds
     memo: Floats  # [T, M]
     context: Columns = field(default_factory=dict)  # the typed columns behind `observation`, for another encoder
+    objectives: Columns = field(default_factory=dict)  # the parts of a vector reward by name, `[T]` each
+
+    @classmethod
+    def single(cls, observation: Array, allowed: Booleans, action: Array, probability: Floats, reward: Floats) -> Batch:
+        """Decisions that stand alone: nothing follows any of them."""
+        rows = len(action)
+        zeros, numbers = np.zeros(rows), np.arange(rows)
+        return cls(
+            observation,
+            allowed,
+            action,
+            probability,
+            reward,
+            discount=zeros,
+            has_next=np.zeros(rows, np.bool_),
+            next_observation=np.broadcast_to(np.zeros((), observation.dtype), observation.shape),
+            next_allowed=allowed,
+            session=numbers,
+            time=numbers.astype(np.float64),
+            memo=np.empty((rows, 0)),
+        )
 
     def __len__(self) -> int:
         return len(self.action)
 
     def take(self, rows: Booleans | Integers) -> Batch:
         """The batch of these rows only. Rows must keep sessions whole, or `has_next` would lie."""
-        parts: dict[str, Any] = {
-            name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name != "context"
-        }
-        return Batch(**parts, context={name: column[rows] for name, column in self.context.items()})
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Batch(**{name: _rows_of(part, rows) for name, part in parts.items()})
 
     def seen_by(self, encoder: Encoder) -> Batch:
         """The same decisions as another encoder observes them (single decisions only: next rows are not re-encoded)."""
         return replace(self, observation=encoder.many(self.context))
+
+
+def _rows_of(part: Array | Columns, rows: Booleans | Integers) -> Any:
+    return {name: column[rows] for name, column in part.items()} if isinstance(part, Mapping) else part[rows]
 
 
 # ------------------------------------------------------------------------------------------------- acting and learning
@@ -199,6 +237,26 @@ class Policy(Protocol):
         """Draw one action a row, using one uniform number a row."""
 
 
+class Belief(NamedTuple):
+    """What is known of the value of every action, for T observations."""
+
+    value: Floats  # [T, A] expected reward, or return
+    error: Floats  # [T, A] standard deviation of what the value may really be
+    tries: Floats  # [T, A] decisions that stand behind it; fractions where evidence is shared or fades
+    rounds: float = 0.0  # what schedules count: decisions learned from, or sessions where they are longer than one
+    draws: Floats | None = None  # [K, T, A] joint draws of the values, such as the members of an ensemble
+
+
+Beliefs = Callable[[Array], Belief]  # observation [T, F] -> Belief
+
+
+class Exploration(Protocol):
+    """A frozen rule of exploration over any estimate of values."""
+
+    def __call__(self, belief: Belief, allowed: Booleans) -> Floats:
+        """Exact probability of every action: `[T, A]`; rows sum to 1, disallowed actions have 0."""
+
+
 class Acting(NamedTuple):
     """A version ready to act: its policy, the encoder it was trained with, and the actions it knows."""
 
@@ -216,6 +274,7 @@ class Learner(Protocol, Generic[S]):
 
     observes: ClassVar[type[Space[Any]]]  # MultiDiscrete: codes; Box: features
     State: ClassVar[type[Any]]  # a frozen dataclass of arrays and numbers
+    probes: ClassVar[tuple[str, ...]]  # problems in `domains.probes` whose known values it reaches
 
     def init(self, spec: Spec, rng: np.random.Generator) -> S:
         """The state before any feedback."""
@@ -225,6 +284,9 @@ class Learner(Protocol, Generic[S]):
 
     def policy(self, state: S, *, explore: bool = False) -> Policy:
         """How to act: the best known action, or with the learner's own exploration."""
+
+    def beliefs(self, state: S) -> Beliefs:
+        """What is known of the value of every action: for exploring, and for explaining a decision."""
 
 
 # ------------------------------------------------------------------------------------------------------------- judging
@@ -259,136 +321,3 @@ class Verdict:
     decision: str  # "promote", "wait" or "refuse"
     reasons: tuple[str, ...]
     figures: Mapping[str, float]
-
-
-# ----------------------------------------------------------------------------------------------------- ports and stores
-
-
-@dataclass(frozen=True)
-class Signal:
-    """What one kind of feedback is worth: reward = weight x value, with value inside [low, high]."""
-
-    weight: float
-    low: float = 0.0
-    high: float = 1.0
-
-
-@dataclass(frozen=True)
-class Reward:
-    """How feedback becomes a reward."""
-
-    signals: Mapping[str, Signal]
-    default: float = 0.0  # reward of a decision nobody said anything about
-    wait: float = 86_400.0  # seconds after which missing feedback counts as the default
-    count_late: bool = False  # whether feedback after `wait` still changes the reward; it is reported either way
-
-
-class Domain(Protocol):
-    """One problem: what is seen, what can be done, what feedback is worth, and the rule in force before learning."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def actions(self) -> tuple[str, ...]: ...
-    @property
-    def reward(self) -> Reward: ...
-    @property
-    def idle(self) -> float:
-        """Seconds without a decision after which a session has ended; 0: each decision stands alone."""
-
-    def columns(self, contexts: Sequence[bytes]) -> Columns:
-        """Decode and validate JSON contexts into typed columns; raises InvalidInput naming row, field and value."""
-
-    def encoder(self, observes: type[Space[Any]]) -> Encoder:
-        """The encoder for learners that observe codes (MultiDiscrete) or features (Box)."""
-
-    def describe(self) -> Mapping[str, Any]:
-        """Plain data from which the encoders and actions can be rebuilt: stored with each version."""
-
-    def baseline(self) -> Policy:
-        """The rule that learning is to beat; observes codes."""
-
-
-class Log(Protocol):
-    """Append-only facts."""
-
-    def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
-        """Commit all of it or nothing. A row already there with the same content is skipped; with other content it
-        raises DuplicateId. Feedback may come before its decision."""
-
-    def read(self, domain: str, start: float, end: float) -> Records:
-        """Decisions with start <= time < end and all their feedback so far."""
-
-    def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
-        """One decision and what was said of it (revised and revoked rows included), or None."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run of a job: a row of `system_tasks`."""
-
-    task_name: str
-    executed_at: float  # seconds
-    status: str  # "completed", "failed" or "skipped"
-    users_processed: int
-    records_processed: int
-    duration_seconds: float
-    metadata: Mapping[str, Any]  # {"training": {"average_reward": ..., "agent_stats": {...}, ...}}
-    error: str | None = None
-
-
-class Tasks(Protocol):
-    """The record of what the jobs did."""
-
-    def record(self, task: Task) -> None: ...
-    def recent(self, task_name: str, limit: int) -> list[Task]:
-        """Newest first."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A learner's state with all that is needed to act with it: arrays and plain data, never code."""
-
-    id: str
-    domain: str
-    learner: str  # name in the catalogue, such as "tabular.q_learning"
-    hyperparameters: Mapping[str, Any]
-    state: Mapping[str, Array]  # the fields of the learner's state
-    description: Mapping[str, Any]  # Domain.describe() when it was trained
-    created: float  # seconds
-    parent: str | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)  # training metrics, window, verdict
-
-
-class Event(NamedTuple):
-    """One step in the life of the versions of a domain."""
-
-    time: float  # seconds
-    kind: str  # "added", "promoted" or "rolled_back"
-    version: str  # the version this is about; the one that is live afterwards for "promoted" and "rolled_back"
-    reason: str
-    figures: Mapping[str, Any]
-
-
-class Registry(Protocol):
-    """Versions and the append-only history of which of them was live."""
-
-    def add(self, version: Version, reason: str = "") -> None:
-        """Store the version and record "added"."""
-
-    def load(self, version_id: str) -> Version:
-        """Raises UnknownName, StateCorrupt or StateTooNew."""
-
-    def record(self, domain: str, event: Event) -> None: ...
-
-    def events(self, domain: str) -> Sequence[Event]:
-        """Oldest first; cheap to call for every decision."""
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """The one argument the loops take."""
-
-    domain: Domain
-    log: Log
-    registry: Registry

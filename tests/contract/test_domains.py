@@ -15,7 +15,7 @@ from bondhu.domains import recommendation
 from bondhu.domains.declared import DeclaredDomain, from_description, from_table, template
 from bondhu.errors import InvalidInput, SettingsInvalid
 from bondhu.policies.uniform import Uniform
-from bondhu.types import Domain, Signal
+from bondhu.ports import Domain, Signal
 
 TABLES: dict[str, Any] = tomllib.loads(template())
 DOMAINS: dict[str, DeclaredDomain] = {

@@ -21,7 +21,8 @@ from bondhu.log.database import QUERIES
 from bondhu.log.memory import MemoryLog, MemoryTasks
 from bondhu.log.revisions import Said, superseded
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
-from bondhu.types import Decision, Feedback, Records, Task
+from bondhu.ports import Task
+from bondhu.types import Decision, Feedback, Records
 
 CHOICES = ("low", "medium", "high")
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName
+from bondhu.ports import Event, Registry, Version
 from bondhu.registry import BASELINE, DiskRegistry, MemoryRegistry, live, new_version_id, previous, versions
-from bondhu.types import Event, Registry, Version
 
 Open = Callable[[Path], Registry]
 

@@ -10,9 +10,10 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bondhu.domains.probes import corridor, cut, from_table, noisy, random_problem, trap, two_arms
+from bondhu.domains.probes.markov import corridor, cut, from_table, noisy, random_problem, trap, two_arms
 from bondhu.errors import InvalidInput
 from bondhu.learners.tabular.q_learning import QLearning, Table, compiled_sweep, row_finder, sweep
+from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.uniform import Uniform
 from bondhu.types import Batch, Spec
 
@@ -81,7 +82,7 @@ def test_the_kernel_agrees_with_dictionaries_and_with_its_own_plain_python(seed,
     ]
     assert results[0] == pytest.approx(results[1], rel=1e-12)
     np.testing.assert_allclose(tables[0][0], tables[1][0], rtol=1e-12)
-    assert results[0][2:] == ((tables[0][1] > 0).sum(), (tables[0][1] > 0).any(axis=1).sum())
+    assert results[0][3:] == ((tables[0][1] > 0).sum(), (tables[0][1] > 0).any(axis=1).sum())
 
 
 def test_two_arms_get_their_values():
@@ -144,14 +145,14 @@ def test_learning_in_windows_is_learning_at_once():
         windows, _ = learner.update(windows, batch.take(week), rng())
     np.testing.assert_array_equal(once.values, windows.values)
     assert (once.states, once.cells, once.updates) == (windows.states, windows.cells, windows.updates)
-    assert once.epsilon == pytest.approx(windows.epsilon, rel=1e-12)
+    assert once.rounds == windows.rounds == 200
 
 
 def test_a_table_made_from_its_cells_goes_on_learning_like_the_original():
     probe = random_problem(8, 3, rng(3))
     batch = probe.play(Uniform(), 50, rng())
     state, _ = learn(QLearning(), probe, 50)
-    again = Table.of(state.values.copy(), state.visits.copy(), state.sizes, state.epsilon)
+    again = Table.of(state.values.copy(), state.visits.copy(), state.sizes)
     assert (again.states, again.cells, again.updates) == (state.states, state.cells, state.updates)
     ours, theirs = (QLearning().update(each, batch, rng())[0] for each in (state, again))
     np.testing.assert_array_equal(ours.values, theirs.values)
@@ -159,15 +160,17 @@ def test_a_table_made_from_its_cells_goes_on_learning_like_the_original():
 
 
 def test_exploration_decays_once_per_session_down_to_its_minimum():
-    state, metrics = learn(QLearning(), two_arms(), 10)
-    assert state.epsilon == metrics["epsilon"] == pytest.approx(0.3 * 0.995**10)
-    assert learn(QLearning(), two_arms(), 5_000)[0].epsilon == 0.05
-    assert learn(QLearning(epsilon=0.0), two_arms(), 10)[0].epsilon == 0.0
+    here, allowed = np.array([[0]]), np.ones((1, 2), bool)
+    for sessions, epsilon in ((10, 0.3 * 0.995**10), (5_000, 0.05)):
+        state, metrics = learn(QLearning(), two_arms(), sessions)
+        assert state.rounds == metrics["rounds"] == sessions
+        exploring = QLearning().policy(state, explore=True)
+        assert exploring.distribution(here, allowed).min() == pytest.approx(epsilon / 2)
 
 
 def test_a_pessimist_prefers_what_was_tried_often_to_what_was_lucky_once():
     visits, values = np.array([[1, 100, 0]], np.int32), np.array([[0.5, 0.3, 0.0]])
-    state = Table(values, visits, values.max(axis=1), np.array([1]), epsilon=0.0, updates=101, states=1, cells=2)
+    state = Table(values, visits, values.max(axis=1), np.array([1]), 0, 1.0, updates=101, states=1, cells=2)
     here, allowed = np.array([[0]]), np.ones((1, 3), bool)
     assert QLearning().policy(state).distribution(here, allowed)[0].tolist() == [1.0, 0.0, 0.0]
     pessimist = QLearning(pessimism=0.5).policy(state)
@@ -185,7 +188,7 @@ def test_a_pessimist_prefers_what_was_tried_often_to_what_was_lucky_once():
 def test_it_acts_optimally_in_toy_text(name, limit, learner, optimum, tolerance):
     env = gymnasium.make(name).unwrapped
     probe = from_table(env.P, env.initial_state_distrib, limit)
-    policy = improve(replace(learner, minimum_epsilon=0.1), probe, rounds=60, sessions=100)
+    policy = improve(replace(learner, exploration=EpsilonGreedy(0.3, 0.995, 0.1)), probe, rounds=60, sessions=100)
     batch = probe.play(policy, 20_000, rng(9))
     assert batch.reward.sum() / 20_000 == pytest.approx(optimum, abs=tolerance)
 
@@ -259,5 +262,5 @@ def test_rewards_too_large_to_add_up_are_refused():
     [(Box(0, 1, (3,)), Discrete(2)), (MultiDiscrete([3, 3], start=[1, 0]), Discrete(2)), (Discrete(3), Box(0, 1))],
 )
 def test_spaces_that_do_not_fit_a_table_are_refused(observation, action):
-    with pytest.raises(InvalidInput, match="Q-learning needs"):
+    with pytest.raises(InvalidInput, match="A table needs"):
         QLearning().init(Spec(observation, action), rng())

@@ -14,9 +14,10 @@ from bondhu.domains.declared import DeclaredDomain
 from bondhu.log.memory import MemoryLog
 from bondhu.policies.by_value import ByValue
 from bondhu.policies.greedy import greedy
+from bondhu.ports import Deployment, Log, Registry, Version
 from bondhu.registry.memory import MemoryRegistry
 from bondhu.serve.decide import Decider
-from bondhu.types import Acting, Deployment, Log, Registry, Version
+from bondhu.types import Acting
 
 ACTIONS = ("red", "blue", "green")
 CONTEXT = {"mood": "happy", "age": 30}

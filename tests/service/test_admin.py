@@ -11,10 +11,10 @@ import pytest
 
 from bondhu.domains import declared
 from bondhu.errors import InvalidInput, SettingsInvalid, TrainingInProgress
+from bondhu.ports import Event
 from bondhu.serve.auth import check_admin_key, same_key
 from bondhu.serve.decide import Decider
 from bondhu.serve.ids import Ids
-from bondhu.types import Event
 from tests.service.shop import CONTEXT, decider, version
 from tests.service.web import ADMIN, JOB, KEY, SYSTEM, TRIGGER, Client, Desk, error, opened
 

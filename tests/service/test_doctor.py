@@ -13,8 +13,8 @@ from bondhu import settings
 from bondhu.app import App, open_app
 from bondhu.domains.recommendation import TRAITS
 from bondhu.monitor.doctor import Finding, examine
+from bondhu.ports import Task
 from bondhu.serve.decide import Decider, Request, Said
-from bondhu.types import Task
 from tests.service.stand import HOUR, NOW, Clock, log, opened
 
 PEOPLE = [f"person-{number}" for number in range(100)]

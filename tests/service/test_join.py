@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from bondhu.log.join import Joined, join, only, read_window
 from bondhu.log.memory import MemoryLog
-from bondhu.types import SESSION_CUT, SESSION_END, Array, Columns, Decision, Encoder, Feedback, Policy, Reward, Signal
+from bondhu.ports import Reward, Signal
+from bondhu.types import SESSION_CUT, SESSION_END, Array, Columns, Decision, Encoder, Feedback, Policy
 
 REWARD = Reward({"like": Signal(1.0), "skip": Signal(-0.3), "rate": Signal(0.5, -1.0, 1.0)}, default=0.0, wait=10.0)
 

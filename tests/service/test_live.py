@@ -13,9 +13,10 @@ from gymnasium.spaces import MultiDiscrete
 from bondhu.errors import StateCorrupt, StoreError, UnknownName
 from bondhu.policies.by_value import ByValue
 from bondhu.policies.epsilon_greedy import epsilon_greedy
+from bondhu.ports import Event
 from bondhu.registry.memory import MemoryRegistry
 from bondhu.serve.decide import Decider, Request, Said
-from bondhu.types import Acting, Event
+from bondhu.types import Acting
 from tests.service.shop import ACTIONS, CONTEXT, acting, decider, shop, version
 
 

@@ -48,7 +48,8 @@ def agent() -> QLearningAgent:
 def test_the_published_defaults() -> None:
     learner = QLearningAgent().learner
     assert (learner.learning_rate, learner.discount) == (0.1, 0.95)
-    assert (learner.epsilon, learner.epsilon_decay, learner.minimum_epsilon) == (0.3, 0.995, 0.05)
+    rule = learner.exploration
+    assert (rule.epsilon, rule.decay, rule.minimum) == (0.3, 0.995, 0.05)
     assert QLearningAgent().epsilon == 0.3
     assert QLearningAgent().state.values.shape == (300_000, 27)
 
@@ -56,7 +57,8 @@ def test_the_published_defaults() -> None:
 def test_constructor_arguments_stand_in_the_published_order() -> None:
     learner = QLearningAgent(0.2, 0.9, 0.4, 0.99, 0.1, bins=BINS).learner
     assert (learner.learning_rate, learner.discount) == (0.2, 0.9)
-    assert (learner.epsilon, learner.epsilon_decay, learner.minimum_epsilon) == (0.4, 0.99, 0.1)
+    rule = learner.exploration
+    assert (rule.epsilon, rule.decay, rule.minimum) == (0.4, 0.99, 0.1)
 
 
 def test_updates_are_the_published_arithmetic() -> None:

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from bondhu.errors import StateCorrupt, StateTooNew, StoreError, StoreFull, UnknownName
+from bondhu.ports import Event, Version
 from bondhu.registry import DiskRegistry, live
-from bondhu.types import Event, Version
 
 ADD = """
 import sys, numpy as np
 from bondhu.registry import DiskRegistry
-from bondhu.types import Version
+from bondhu.ports import Version
 registry = DiskRegistry(sys.argv[1])
 for number in range(int(sys.argv[3])):
     state = {"values": np.full(int(sys.argv[4]), number, dtype=np.float64)}
@@ -31,7 +31,7 @@ for number in range(int(sys.argv[3])):
 RECORD = """
 import sys
 from bondhu.registry import DiskRegistry
-from bondhu.types import Event
+from bondhu.ports import Event
 registry = DiskRegistry(sys.argv[1])
 for number in range(200):
     registry.record("music", Event(float(number), "promoted", "v1", sys.argv[2] * 50, {}))

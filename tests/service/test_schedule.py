@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bondhu.errors import SettingsInvalid, TrainingInProgress
+from bondhu.ports import Task
 from bondhu.schedule.jobs import describe, is_due, scheduler, weekly
 from bondhu.schedule.lock import only_one
 from bondhu.server import make_scheduler
-from bondhu.types import Task
 from tests.service.stand import NOW, Clock, opened
 
 MONDAY = datetime(2025, 10, 6, 1, tzinfo=UTC).timestamp()

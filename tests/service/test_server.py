@@ -16,11 +16,11 @@ import pytest
 import uvicorn
 
 from bondhu.log.sqlite import SqliteLog
+from bondhu.ports import Event
 from bondhu.registry.disk import DiskRegistry
 from bondhu.serve.decide import Decider
 from bondhu.serve.hot import Application
 from bondhu.serve.http import create_app
-from bondhu.types import Event
 from tests.service.shop import CONTEXT, decider, version
 from tests.service.web import KEY, Desk
 

@@ -17,7 +17,8 @@ import pytest
 from bondhu.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreTooNew
 from bondhu.log.database import APPLICATION, migrations
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
-from bondhu.types import Decision, Feedback, Task
+from bondhu.ports import Task
+from bondhu.types import Decision, Feedback
 
 
 def decision(id_: str, size: int = 10) -> Decision:

@@ -15,8 +15,9 @@ import pytest
 from bondhu.app import App
 from bondhu.errors import StateCorrupt
 from bondhu.log.memory import MemoryLog
+from bondhu.ports import Event, Version
 from bondhu.train.window import DAY, Window, held_out, next_window, parent_id, people
-from bondhu.types import Decision, Event, Version
+from bondhu.types import Decision
 from tests.service.stand import HOUR, NOW, Clock, log, opened
 
 # The monitoring queries as published; SQLite writes `x::float` as `CAST(x AS REAL)`.

@@ -17,7 +17,8 @@ from bondhu.domains.fields import Category, Field, Number
 from bondhu.errors import InvalidInput, SettingsInvalid, nearest
 from bondhu.policies.rules import RuleList, When
 from bondhu.policies.uniform import Uniform
-from bondhu.types import Columns, Encoder, Policy, Reward
+from bondhu.ports import Reward
+from bondhu.types import Columns, Encoder, Policy
 
 UNIFORM = "uniform"  # the baseline that takes any action with equal probability
 DEFAULT_IDLE = 1800.0  # seconds

@@ -9,7 +9,8 @@ from typing import Any
 
 from bondhu.domains.fields import Category, Field, Number, Text, Vector
 from bondhu.errors import SettingsInvalid, nearest
-from bondhu.types import SESSION_CUT, SESSION_END, Reward, Signal
+from bondhu.ports import Reward, Signal
+from bondhu.types import SESSION_CUT, SESSION_END
 
 Table = Mapping[str, Any]
 

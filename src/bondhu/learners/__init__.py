@@ -1,81 +1,92 @@
-"""The catalogue: one file is one algorithm, found by walking the folders; nothing registers itself."""
+"""The catalogue of learners, "family.file" each, and how their states are stored as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from importlib import import_module
-from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
 import numpy as np
 
-from bondhu.errors import InvalidInput, StateCorrupt, UnknownName, nearest
-from bondhu.types import Array, Learner
+from bondhu.catalogue import find_in, made, names_in, plain
+from bondhu.errors import StateCorrupt
+from bondhu.policies import exploring
+from bondhu.types import Array, Derived, Exploration, Integers, Learner, PerAction
 
-State = TypeVar("State")
+__all__ = ["build", "carried", "find", "names", "pack", "plain", "unpack"]
 
 
 def names() -> list[str]:
     """Every learner as "family.file", such as "tabular.q_learning"."""
-    files = Path(__file__).parent.glob("*/*.py")
-    return sorted(f"{file.parent.name}.{file.stem}" for file in files if not file.stem.startswith("_"))
+    return [name for name in names_in(__name__) if "." in name]
 
 
 def find(name: str) -> type[Learner[Any]]:
     """The learner's class, named like its file; imports that file and no other learner's."""
-    known = names()
-    if name not in known:
-        raise UnknownName(f"No learner {name!r}.", field="learner", value=name, fix=nearest(name, known))
-    module = import_module(f"{__name__}.{name}")
-    found: type[Learner[Any]] = getattr(module, name.rpartition(".")[2].title().replace("_", ""))
-    return found
+    return find_in(__name__, name, "learner")
 
 
 def build(name: str, hyperparameters: Mapping[str, Any]) -> Learner[Any]:
     """The learner with these hyper-parameters; the others keep their defaults."""
-    learner = find(name)
-    declared = get_type_hints(learner)
-    known = [each.name for each in fields(learner)]  # type: ignore[arg-type]  # every learner is a dataclass
-    checked = {}
-    for key, value in hyperparameters.items():
-        if key not in known:
-            raise InvalidInput(f"{name} has no {key!r}.", field=key, value=value, fix=nearest(key, known))
-        checked[key] = _typed(key, value, declared[key])
-    return learner(**checked)
+    parts = {Exploration: exploring.build, Learner: build}
+    learner: Learner[Any] = made(find(name), name, hyperparameters, parts)
+    return learner
 
 
 def pack(state: Any) -> dict[str, Array]:
-    """The fields of a learner's state as arrays; numbers become arrays without dimensions.
+    """The fields of a learner's state as arrays; numbers become arrays without dimensions, a state within it "a/b".
 
     The arrays are read-only copies: what is stored stays as it is when learning goes on from it.
     """
-    arrays = {each.name: np.array(getattr(state, each.name)) for each in fields(state)}
-    for array in arrays.values():
-        array.flags.writeable = False
+    arrays: dict[str, Array] = {}
+    for each in fields(state):
+        value = getattr(state, each.name)
+        if is_dataclass(value):
+            arrays |= {f"{each.name}/{name}": array for name, array in pack(value).items()}
+        else:
+            arrays[each.name] = np.array(value)
+            arrays[each.name].flags.writeable = False
     return arrays
 
 
-def unpack(state_type: type[State], arrays: Mapping[str, Array]) -> State:
-    """The state that `pack` took apart."""
-    expected = {each.name for each in fields(state_type)}  # type: ignore[arg-type]  # every state is a dataclass
-    if expected != set(arrays):
+def unpack(learner: Learner[Any], arrays: Mapping[str, Array]) -> Any:
+    """The state that `pack` took apart. What "a/b" names belongs to the learner that the field `a` holds."""
+    expected = {each.name for each in fields(learner.State)}
+    found = {name.partition("/")[0] for name in arrays}
+    if expected != found:
         raise StateCorrupt(
-            f"The state has the fields {sorted(arrays)}, not {sorted(expected)}.",
+            f"The state has the fields {sorted(found)}, not {sorted(expected)}.",
             fix="Roll back to another version, then train again.",
         )
-    return state_type(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
+    return learner.State(**{name: _field(learner, name, arrays) for name in expected})
 
 
-def _typed(key: str, value: Any, kind: type) -> Any:
-    """The value as `kind`; a whole number may stand for a float, and nothing else for anything."""
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise InvalidInput(
-            f"{key!r} got {value!r}, which is not of type {kind.__name__}.",
-            field=key,
-            value=value,
-            fix=f"Give a value such as {kind(1)!r}.",
-        )
-    return value
+def _field(learner: Learner[Any], name: str, arrays: Mapping[str, Array]) -> Any:
+    if name in arrays:
+        return arrays[name] if arrays[name].ndim else arrays[name].item()
+    within = {key.partition("/")[2]: array for key, array in arrays.items() if key.startswith(f"{name}/")}
+    return unpack(getattr(learner, name), within)
+
+
+def carried(fresh: Any, learned: Any, places: Integers) -> Any:
+    """What was learned, for another list of actions: `places [A]` says where each action of `fresh` stood in `learned`,
+    -1 for a new one, which keeps what `fresh` knows of it. Fields marked `PerAction` have an entry for each."""
+    parts = {each.name: getattr(learned, each.name) for each in fields(learned)}
+    marks = {name: each.__metadata__[0] for name, each in _hints(learned).items() if hasattr(each, "__metadata__")}
+    known = np.flatnonzero(places >= 0)
+    for name, old in parts.items():
+        if is_dataclass(old):
+            parts[name] = carried(getattr(fresh, name), old, places)
+    for name, mark in marks.items():
+        if isinstance(mark, PerAction):
+            index = (slice(None),) * mark.axis
+            old, parts[name] = parts[name], np.array(getattr(fresh, name))
+            parts[name][(*index, known)] = old[(*index, places[known])]
+    for name, mark in marks.items():
+        if isinstance(mark, Derived):
+            parts[name] = mark.function(parts[mark.source])
+    return type(learned)(**parts)
+
+
+def _hints(state: Any) -> dict[str, Any]:
+    return get_type_hints(type(state), include_extras=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from bondhu.errors import InvalidInput, StoreError, nearest
 from bondhu.log.join import settlement
-from bondhu.types import SESSION_CUT, SESSION_END, Domain, Floats, Records
+from bondhu.ports import Domain
+from bondhu.types import SESSION_CUT, SESSION_END, Floats, Records
 
 Table = Mapping[str, Sequence[Any]]  # one list a column
 

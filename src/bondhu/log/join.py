@@ -14,7 +14,8 @@ from bondhu.errors import InvalidInput
 from bondhu.log.collection import paused_collection
 from bondhu.log.rewards import hear
 from bondhu.log.sessions import chain, people
-from bondhu.types import Array, Batch, Booleans, Domain, Floats, Integers, Log, Records
+from bondhu.ports import Domain, Log
+from bondhu.types import Array, Batch, Booleans, Floats, Integers, Records
 
 Item = TypeVar("Item")
 

@@ -11,7 +11,8 @@ import numpy as np
 from bondhu.log.checks import check_feedback, checked_context, decode, duplicate
 from bondhu.log.columns import LogSummary, check_window, memo_matrix
 from bondhu.log.revisions import Said, superseded
-from bondhu.types import Decision, Feedback, Names, Records, Task
+from bondhu.ports import Task
+from bondhu.types import Decision, Feedback, Names, Records
 
 
 class Stored(NamedTuple):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bondhu.types import SESSION_CUT, SESSION_END, Array, Booleans, Floats, Integers, Records, Reward, Signal
+from bondhu.ports import Reward, Signal
+from bondhu.types import SESSION_CUT, SESSION_END, Array, Booleans, Floats, Integers, Records
 
 UNKNOWN = Signal(weight=np.nan)
 

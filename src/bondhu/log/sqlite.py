@@ -17,7 +17,8 @@ from bondhu.log.collection import paused_collection
 from bondhu.log.columns import LogSummary, check_window, memo_bytes
 from bondhu.log.database import QUERIES, Database
 from bondhu.log.readback import read_decisions, read_feedback
-from bondhu.types import Decision, Feedback, Records, Task
+from bondhu.ports import Task
+from bondhu.types import Decision, Feedback, Records
 
 MOST_SETS = 10_000  # sets of allowed actions remembered between appends
 

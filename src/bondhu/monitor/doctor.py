@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bondhu.types import Task
+from bondhu.ports import Task
 
 
 class Finding(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bondhu.policies.drawing import draw, pick
-from bondhu.types import Array, Booleans, Choice, Floats, Integers, Uniforms
+from bondhu.types import Array, Beliefs, Booleans, Choice, Exploration, Floats, Integers, Uniforms
 
 Rule = Callable[[Floats, Booleans], Floats]  # values [T, A], allowed [T, A] -> probabilities [T, A]
 
@@ -20,6 +20,23 @@ class ByValue:
 
     def distribution(self, observation: Array, allowed: Booleans) -> Floats:
         return self.rule(self.values(observation), allowed)
+
+    def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
+        return pick(self.distribution(observation, allowed), action)
+
+    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
+        return draw(self.distribution(observation, allowed), rng)
+
+
+@dataclass(frozen=True)
+class Exploring:
+    """Probabilities by a rule on all that is known of the values: how sure, and from how many tries."""
+
+    beliefs: Beliefs
+    rule: Exploration
+
+    def distribution(self, observation: Array, allowed: Booleans) -> Floats:
+        return self.rule(self.beliefs(observation), allowed)
 
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)

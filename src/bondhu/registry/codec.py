@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, Never
 import numpy as np
 
 from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew, StoreError, StoreFull
+from bondhu.ports import Version
 from bondhu.registry.names import plain
-from bondhu.types import Array, Version
+from bondhu.types import Array
 
 FORMAT = 1
 HEADER = "header.json"

@@ -21,11 +21,11 @@ from pathlib import Path
 from time import monotonic
 
 from bondhu.errors import StateCorrupt
+from bondhu.ports import Event, Version
 from bondhu.registry.codec import dumps, read, refused, write
 from bondhu.registry.lifecycle import BASELINE, checked, unknown_version
 from bondhu.registry.memory import duplicate, reserved
 from bondhu.registry.names import PLAIN, plain
-from bondhu.types import Event, Version
 
 _HISTORY = "events.jsonl"
 _UNFINISHED = ".adding"  # no version can be called this

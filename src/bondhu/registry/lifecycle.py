@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from bondhu.errors import UnknownName, nearest
-from bondhu.types import Event
+from bondhu.ports import Event
 
 BASELINE = "baseline"  # the version name of the rule in force before learning
 KINDS = ("added", "promoted", "rolled_back")

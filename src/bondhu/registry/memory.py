@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from bondhu.errors import DuplicateId, InvalidInput
+from bondhu.ports import Event, Version
 from bondhu.registry.codec import dumps
 from bondhu.registry.lifecycle import BASELINE, checked, unknown_version
 from bondhu.registry.names import plain
-from bondhu.types import Array, Event, Version
+from bondhu.types import Array
 
 
 class MemoryRegistry:

@@ -9,8 +9,9 @@ import numpy as np
 
 from bondhu.errors import InvalidInput
 from bondhu.log.checks import decode, encode, encode_lines
+from bondhu.ports import Domain, Signal
 from bondhu.serve.messages import LONGEST_ID
-from bondhu.types import Array, Decision, Domain, Encoder, Signal
+from bondhu.types import Array, Decision, Encoder
 
 Context = Mapping[str, Any]
 

@@ -9,20 +9,13 @@ from itertools import repeat
 from typing import Any
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.ports import Deployment, Signal
 from bondhu.serve.checks import asked, check_text, observed, shortened, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
 from bondhu.serve.live import Live, masks
 from bondhu.serve.messages import Audit, Heard, Request, Said
-from bondhu.types import (
-    SESSION_CUT,
-    SESSION_END,
-    Acting,
-    Decision,
-    Deployment,
-    Feedback,
-    Signal,
-)
+from bondhu.types import SESSION_CUT, SESSION_END, Acting, Decision, Feedback
 
 __all__ = ["Audit", "Decider", "Heard", "Request", "Said"]
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from bondhu.errors import BondhuError, InvalidInput, UnknownName, nearest
 from bondhu.policies.floor import WithFloor
+from bondhu.ports import Event, Registry
 from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE
-from bondhu.types import Acting, Booleans, Event, Registry
+from bondhu.types import Acting, Booleans
 
 log = logging.getLogger(__name__)
 RETRY = 10.0  # seconds between attempts to load a version that could not be loaded

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from bondhu.ports import Domain
 from bondhu.serve.messages import Answer, Answers, Audit, Heard, HeardMany, Refusal, Request, Requests, Said, SaidMany
-from bondhu.types import Domain
 
 ID = "0199b0a4-7c00-7000-8000-000000000001"
 HELD = {400: "Not JSON", 413: "Too large", 422: "Not what was declared", 503: "Busy: try again"}

@@ -12,8 +12,9 @@ from bondhu.errors import InvalidInput
 from bondhu.evaluate.gate import GateRules, gate
 from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
+from bondhu.ports import Deployment
 from bondhu.train.window import Window, held_out, people
-from bondhu.types import Acting, Batch, Deployment, Estimate, Estimator, Verdict
+from bondhu.types import Acting, Batch, Estimate, Estimator, Verdict
 
 
 @dataclass(frozen=True)

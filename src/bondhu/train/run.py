@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from bondhu import learners
 from bondhu.errors import StateCorrupt
 from bondhu.log.join import JoinReport, join, only, read_window
+from bondhu.ports import Deployment, Version
 from bondhu.registry.names import new_version_id
 from bondhu.train.window import Window, held_out, next_window, parent_id, people
-from bondhu.types import Batch, Deployment, Learner, Metrics, Spec, Version
+from bondhu.types import Batch, Learner, Metrics, Spec
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
         id=new_version_id(now, rng),
         domain=domain.name,
         learner=plan.learner,
-        hyperparameters=asdict(learner),  # type: ignore[call-overload]  # every learner is a dataclass
+        hyperparameters=learners.plain(learner),
         state=learners.pack(state),
         description=domain.describe(),
         created=now,
@@ -110,4 +111,4 @@ def _starting_state(
 
     spec = Spec(deployment.domain.encoder(learner.observes).space, Discrete(len(deployment.domain.actions)))
     fresh = learner.init(spec, rng)
-    return learners.unpack(type(fresh), parent.state) if parent else fresh
+    return learners.unpack(learner, parent.state) if parent else fresh

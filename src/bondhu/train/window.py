@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bondhu.ports import Event, Version
 from bondhu.registry.lifecycle import BASELINE
-from bondhu.types import Booleans, Event, Records, Version
+from bondhu.types import Booleans, Records
 
 DAY = 86_400.0  # seconds
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.state import RecommendationState
 from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew
 from bondhu.learners.tabular.q_learning import QLearning, Table
-from bondhu.types import Array, Batch, Spec, Version
+from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
+from bondhu.ports import Version
+from bondhu.types import Array, Batch, Spec
 
 Cells = dict[tuple[Any, ...], dict[tuple[str, ...], Any]]  # {state: {action: number}}
 FORMAT = 1  # of q_table.json
@@ -43,9 +46,7 @@ class QLearningAgent:
         self.learner = QLearning(
             learning_rate=learning_rate,
             discount=discount_factor,
-            epsilon=exploration_rate,
-            epsilon_decay=exploration_decay,
-            minimum_epsilon=min_exploration_rate,
+            exploration=EpsilonGreedy(exploration_rate, exploration_decay, min_exploration_rate),
         )
         self.bins = bins
         if bins > MOST_BINS:
@@ -78,8 +79,10 @@ class QLearningAgent:
                 f"Version {version.id!r} is no readable table.", field="version", value=version.id, fix=fix
             )
         agent = cls(bins=version.description["fields"][0]["bins"])
-        agent.learner = QLearning(**version.hyperparameters)
-        agent.state = learners.unpack(Table, version.state)
+        learner = learners.build(version.learner, version.hyperparameters)
+        assert isinstance(learner, QLearning)
+        agent.learner = learner
+        agent.state = learners.unpack(agent.learner, version.state)
         return agent
 
     # ------------------------------------------------------------------------------------------------ act and learn
@@ -125,7 +128,13 @@ class QLearningAgent:
     @property
     def epsilon(self) -> float:
         """The present exploration rate."""
-        return float(self.state.epsilon)
+        return self._exploration.rate(self.state.rounds)
+
+    @property
+    def _exploration(self) -> EpsilonGreedy:
+        """The learner's rule: the published agent knows this one only."""
+        assert isinstance(self.learner.exploration, EpsilonGreedy)
+        return self.learner.exploration
 
     @property
     def q_table(self) -> Cells:
@@ -200,9 +209,10 @@ class QLearningAgent:
                 fix=f"Make the agent with QLearningAgent(bins={body['bins']}).",
             )
         try:
-            self.state = self._table(body)
+            state, exploration = self._table(body), replace(self._exploration, epsilon=float(body["exploration_rate"]))
         except (AttributeError, InvalidInput, KeyError, TypeError, ValueError) as error:
             raise StateCorrupt(f"{path} holds an entry that is no state or action: {error}.", fix=RETRAIN) from error
+        self.state, self.learner = state, replace(self.learner, exploration=exploration)
 
     def _table(self, body: Mapping[str, Any]) -> Table:
         """The learner's state that a q_table.json holds."""
@@ -215,7 +225,7 @@ class QLearningAgent:
                 values[position, actions[action]], visits[position, actions[action]] = value, count
         if not np.isfinite(values).all() or (visits < 0).any():
             raise ValueError("a value is not a number, or a count is below 0")
-        return Table.of(values, visits, empty.sizes, float(body["exploration_rate"]))
+        return Table.of(values, visits, empty.sizes)
 
 
 RETRAIN = "Remove the file and train again: `bondhu train`."

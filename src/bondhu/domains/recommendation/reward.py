@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bondhu.domains.recommendation import domain
 from bondhu.errors import InvalidInput, nearest
-from bondhu.types import Signal
+from bondhu.ports import Signal
 
 MEASURED = ("completion_rate", "mood_improvement")  # signals with a value; the others happen or do not
 

@@ -16,7 +16,8 @@ import numpy as np
 from bondhu.domains.fields import Category
 from bondhu.domains.recommendation import TRAITS, domain
 from bondhu.errors import InvalidInput
-from bondhu.types import Booleans, Floats, Integers, Reward
+from bondhu.ports import Reward
+from bondhu.types import Booleans, Floats, Integers
 
 SHAPE = (3, 8, 4)  # content, mood, time
 SITUATIONS = 96

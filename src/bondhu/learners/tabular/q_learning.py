@@ -2,7 +2,7 @@
 
 Metrics: `td_error` mean |δ|; `largest_value` the largest |Q| written by this update (it grows without bound where the
 step or the discount is too large); `reward` mean reward of a decision; `updates` cells written by this update;
-`states` and `cells` ever tried; `epsilon` after this update.
+`states` and `cells` ever tried; `rounds` sessions that truly ended.
 """
 
 from __future__ import annotations
@@ -10,40 +10,61 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import Any, ClassVar
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Discrete, MultiDiscrete, Space
+from gymnasium.spaces import MultiDiscrete, Space
 
-from bondhu.errors import InvalidInput
-from bondhu.policies.by_value import ByValue
-from bondhu.policies.epsilon_greedy import epsilon_greedy
+from bondhu.catalogue import require
+from bondhu.learners._table import UNTRIED, beliefs_of, blended, check, refused, row_finder, shape_of, writable
+from bondhu.policies.by_value import ByValue, Exploring
+from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy
-from bondhu.types import Array, Batch, Booleans, Floats, Integers, Metrics, Policy, Spec
+from bondhu.types import (
+    Array,
+    Batch,
+    Beliefs,
+    Derived,
+    Exploration,
+    Floats,
+    Integers,
+    Metrics,
+    PerAction,
+    Policy,
+    Spec,
+)
 
 AHEAD = 32  # rows between asking for a cell and using it: long enough for main memory, short enough for the cache
+
+
+def highest(values: Floats) -> Floats:
+    """max_a Q of each row: `[rows, A]` to `[rows]`."""
+    best: Floats = values.max(axis=1)
+    return best
 
 
 @dataclass(frozen=True)
 class Table:
     """What was learned. A row is a state, or where the table is hashed, all states that share it."""
 
-    values: Floats  # [rows, A] Q
-    visits: Integers  # [rows, A] logged tries of the action
-    best: Floats  # [rows] max_a Q, kept up to date so that looking ahead reads one number, not A
+    values: Annotated[Floats, PerAction(1)]  # [rows, A] Q
+    visits: Annotated[Integers, PerAction(1)]  # [rows, A] logged tries of the action
+    best: Annotated[Floats, Derived("values", highest)]  # [rows] max_a Q, so that looking ahead reads one number, not A
     sizes: Integers  # [F] codes of each observation column
-    epsilon: float
+    rounds: int  # sessions that truly ended; what exploration counts
+    noise: float  # mean squared error of a prediction
     updates: int  # cells written so far
     states: int  # rows tried so far
     cells: int  # cells tried so far
 
     @classmethod
-    def of(cls, values: Floats, visits: Integers, sizes: Integers, epsilon: float) -> Table:
+    def of(cls, values: Floats, visits: Integers, sizes: Integers) -> Table:
         """A table from its cells alone, such as one read from a file."""
         tried, updates = visits > 0, int(visits.sum())
         states, cells = np.count_nonzero(tried.any(axis=1)), np.count_nonzero(tried)
-        return cls(values, visits, values.max(axis=1), sizes, epsilon, updates, int(states), int(cells))
+        best = highest(values)
+        return cls(values, visits, best, sizes, 0, 1.0, updates, int(states), int(cells))
 
 
 @dataclass(frozen=True)
@@ -53,9 +74,7 @@ class QLearning:
     learning_rate: float = 0.1  # α, in (0, 1]
     discount: float = 0.95  # γ, worth of the next decision's value, in [0, 1]
     initial_value: float = 0.0  # Q of what was never tried; above the likely returns it invites exploration
-    epsilon: float = 0.3  # share of random actions before any feedback, when exploring
-    epsilon_decay: float = 0.995  # factor on epsilon for each session that truly ended
-    minimum_epsilon: float = 0.05  # epsilon decays no further
+    exploration: Exploration = EpsilonGreedy(0.3, decay=0.995, minimum=0.05)  # a round is a session that truly ended
     step_power: float = 0.0  # the step is α / tries^power: 0 constant, 1 the mean of what was seen
     pessimism: float = 0.0  # when acting, a value counts as Q - pessimism / √tries: what was seen once is not trusted
     passes: int = 1  # times that an update goes through its batch
@@ -64,43 +83,33 @@ class QLearning:
 
     observes: ClassVar[type[Space[Any]]] = MultiDiscrete
     State: ClassVar[type[Table]] = Table
+    probes: ClassVar[tuple[str, ...]] = ("two_arms", "noisy", "corridor", "cut", "trap")
 
     def __post_init__(self) -> None:
-        shares = ("learning_rate", "discount", "epsilon", "epsilon_decay", "minimum_epsilon", "step_power")
-        for name in shares:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise _refused(name, getattr(self, name), "It must be from 0 to 1.")
-        for name, least in {"pessimism": 0, "passes": 1, "dense_limit": 1, "hashed_rows": 1}.items():
-            if getattr(self, name) < least:
-                raise _refused(name, getattr(self, name), f"It must be at least {least}.")
-        if not math.isfinite(self.initial_value):
-            raise _refused("initial_value", self.initial_value, "It must be a number.")
+        require(self, 0.0, 1.0, "learning_rate", "discount", "step_power")
+        require(self, 0.0, math.inf, "pessimism")
+        require(self, 1, math.inf, "passes", "dense_limit", "hashed_rows")
+        require(self, -math.inf, math.inf, "initial_value")
 
     def init(self, spec: Spec, rng: np.random.Generator) -> Table:  # noqa: ARG002  # the table starts the same for all
-        sizes = _sizes(spec.observation)
-        if not isinstance(spec.action, Discrete):
-            raise _refused("action", spec.action, "Q-learning needs a Discrete action space.")
-        states = math.prod(sizes.tolist())
-        shape = (states if states <= self.dense_limit else self.hashed_rows, int(spec.action.n))
-        start = self.initial_value
-        values, visits, best = np.full(shape, start), np.full(shape, 0, np.int32), np.full(shape[0], start)
-        return Table(values, visits, best, sizes, self.epsilon, updates=0, states=0, cells=0)
+        sizes, *shape = shape_of(spec, self.dense_limit, self.hashed_rows)
+        values, best = np.full(shape, self.initial_value), np.full(shape[0], self.initial_value)
+        return Table(values, np.zeros(shape, np.int32), best, sizes, rounds=0, noise=1.0, updates=0, states=0, cells=0)
 
     def update(self, state: Table, batch: Batch, rng: np.random.Generator) -> tuple[Table, Metrics]:  # noqa: ARG002
-        _check(state, batch)
-        # A stored version is read-only and stays as it is: writing starts on a copy.
-        table = {name: np.require(getattr(state, name), None, ["C", "W"]) for name in ("values", "visits", "best")}
+        check(batch, state.sizes, state.values.shape[1])
+        table = {name: writable(getattr(state, name)) for name in ("values", "visits", "best")}
         rows, step = prepared(state, batch, self.discount), (self.learning_rate, self.step_power)
-        error, largest, cells, states = compiled_sweep()(tuple(table.values()), rows, step, True)
+        error, squares, largest, cells, states = compiled_sweep()(tuple(table.values()), rows, step, True)
         for _ in range(1, self.passes):
-            error, largest, _, _ = compiled_sweep()(tuple(table.values()), rows, step, False)
+            error, squares, largest, _, _ = compiled_sweep()(tuple(table.values()), rows, step, False)
         if not math.isfinite(error + largest):
-            raise _refused("reward", largest, "Values are no longer finite: scale the rewards down.")
-        epsilon = state.epsilon * self.epsilon_decay ** np.count_nonzero(batch.discount == 0)
+            raise refused("reward", largest, "Values are no longer finite: scale the rewards down.")
         learned = replace(
             state,
             **table,
-            epsilon=float(max(min(state.epsilon, self.minimum_epsilon), epsilon)),
+            rounds=state.rounds + int(np.count_nonzero(batch.discount == 0)),
+            noise=blended(state.noise, squares, len(batch), state.updates),
             updates=state.updates + len(batch) * self.passes,
             states=state.states + states,
             cells=state.cells + cells,
@@ -112,12 +121,14 @@ class QLearning:
             "updates": float(len(batch) * self.passes),
             "states": float(learned.states),
             "cells": float(learned.cells),
-            "epsilon": learned.epsilon,
+            "rounds": float(learned.rounds),
         }
 
     def policy(self, state: Table, *, explore: bool = False) -> Policy:
-        rule = partial(epsilon_greedy, epsilon=state.epsilon) if explore else greedy
-        return ByValue(self._values(state), rule)
+        return Exploring(self.beliefs(state), self.exploration) if explore else ByValue(self._values(state), greedy)
+
+    def beliefs(self, state: Table) -> Beliefs:
+        return beliefs_of(state.values, state.visits, state.sizes, state.noise, state.rounds)
 
     def _values(self, state: Table) -> Callable[[Array], Floats]:
         """What the policy looks up: `[T, F]` to `[T, A]`."""
@@ -128,7 +139,7 @@ class QLearning:
         def lower_bounds(observation: Array) -> Floats:
             """Jin et al. 2021, "Is pessimism provably efficient for offline RL?"; never tried counts as half a try."""
             row = row_of(observation)
-            bounds: Floats = values[row] - self.pessimism / np.sqrt(np.maximum(visits[row], 0.5))
+            bounds: Floats = values[row] - self.pessimism / np.sqrt(np.maximum(visits[row], UNTRIED))
             return bounds
 
         return lower_bounds
@@ -151,8 +162,8 @@ def prepared(state: Table, batch: Batch, factor: float) -> tuple[Array, ...]:
 
 def sweep(
     table: tuple[Floats, Integers, Floats], rows: tuple[Array, ...], step: tuple[float, float], counting: bool
-) -> tuple[float, float, int, int]:
-    """One pass over T rows, in order, in place: sum of |δ|, largest |Q| written, cells and rows first tried.
+) -> tuple[float, float, float, int, int]:
+    """One pass over T rows, in order, in place: sums of |δ| and δ², largest |Q| written, cells and rows first tried.
 
     `rows`: row, action, reward, γ·discount, next row, each `[T]`, and the next allowed actions, `[T, A]` or `[1, A]`.
     Tries are counted in the first pass over a batch only. Plain Python, compiled by Numba when an update first runs.
@@ -161,7 +172,7 @@ def sweep(
     row, action, reward, discount, next_row, allowed = rows
     rate, power = step
     free, stride = allowed.all(), 1 if len(allowed) > 1 else 0
-    total = largest = 0.0
+    total = squares = largest = 0.0
     cells = states = 0
     for t in range(len(row)):
         later = min(t + AHEAD, len(row) - 1)
@@ -189,8 +200,9 @@ def sweep(
         elif old == best[s]:
             best[s] = values[s].max()
         total += abs(error)
+        squares += error * error
         largest = max(largest, abs(new))
-    return total, largest, cells, states
+    return total, squares, largest, cells, states
 
 
 def fetch(table: Array, row: int, column: int) -> None:
@@ -198,7 +210,7 @@ def fetch(table: Array, row: int, column: int) -> None:
 
 
 @cache
-def compiled_sweep() -> Callable[..., tuple[float, float, int, int]]:
+def compiled_sweep() -> Callable[..., tuple[float, float, float, int, int]]:
     """`sweep`, compiled on first use: half a second that a server which only acts need not spend."""
     from numba import njit
     from numba.extending import overload
@@ -206,72 +218,5 @@ def compiled_sweep() -> Callable[..., tuple[float, float, int, int]]:
     from bondhu.learners import _prefetch
 
     overload(fetch)(_prefetch.compiled)
-    compiled: Callable[..., tuple[float, float, int, int]] = njit(cache=True, nogil=True)(sweep)
+    compiled: Callable[..., tuple[float, float, float, int, int]] = njit(cache=True, nogil=True)(sweep)
     return compiled
-
-
-def row_finder(sizes: Integers, rows: int) -> Callable[[Array], Integers]:
-    """From codes `[T, F]` or `[T]` to rows of the table `[T]`: mixed radix where each state has its row, else hashed.
-
-    Hashing is multilinear with odd multipliers, then the finaliser of splitmix64 (Steele et al. 2014), modulo `rows`:
-    S states tried in R rows share theirs with about S/R others each.
-    """
-    if math.prod(sizes.tolist()) == rows:
-        strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int64)
-
-        def ranked(observation: Array) -> Integers:
-            row: Integers = observation.reshape(-1, len(sizes)).dot(strides)
-            return row
-
-        return ranked
-    multipliers = np.random.Generator(np.random.PCG64(0)).integers(2**63, size=len(sizes), dtype=np.uint64) * 2 + 1
-
-    def hashed(observation: Array) -> Integers:
-        codes = observation.reshape(-1, len(sizes)).astype(np.uint64)
-        mixed: Array = codes @ multipliers
-        mixed = (mixed ^ (mixed >> 30)) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> 27)) * np.uint64(0x94D049BB133111EB)
-        row: Integers = ((mixed ^ (mixed >> 31)) % np.uint64(rows)).astype(np.int64)
-        return row
-
-    return hashed
-
-
-def _sizes(space: Space[Any]) -> Integers:
-    """How many codes each observation column has: `[F]`."""
-    if isinstance(space, Discrete) and space.start == 0:
-        return np.array([space.n], np.int64)
-    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
-        return space.nvec.astype(np.int64)
-    raise _refused("observation", space, "Q-learning needs codes from 0: a Discrete or a flat MultiDiscrete space.")
-
-
-def _check(state: Table, batch: Batch) -> None:
-    """Refuse what would write outside the table or spoil it; nothing has been written yet."""
-    going_on = batch.discount > 0
-    for name, codes in (("observation", batch.observation), ("next_observation", batch.next_observation)):
-        flat = codes.reshape(-1, len(state.sizes))
-        outside = (flat < 0) | (flat >= state.sizes)
-        if outside.any():
-            row, column = np.argwhere(outside)[0]
-            fix = f"Column {column} has the codes 0 to {state.sizes[column] - 1}."
-            raise _refused(name, flat[row, column], fix)
-    actions = state.values.shape[1]
-    unknown = (batch.action < 0) | (batch.action >= actions)
-    if unknown.any():
-        raise _refused("action", batch.action[unknown][0], f"There are the actions 0 to {actions - 1}.")
-    finite = np.isfinite(batch.reward) & np.isfinite(batch.discount)
-    if not finite.all():
-        raise _refused("reward", batch.reward[~finite][0], f"Row {int(finite.argmin())} needs a number.")
-    _check_next(batch.next_allowed, going_on)
-
-
-def _check_next(allowed: Booleans, going_on: Booleans) -> None:
-    possible = allowed[:1].any(axis=1) if allowed.strides[0] == 0 else allowed.any(axis=1)
-    stuck = going_on & ~possible
-    if stuck.any():
-        raise _refused("next_allowed", None, f"Row {int(stuck.argmax())} goes on but allows no next action.")
-
-
-def _refused(field: str, value: Any, fix: str) -> InvalidInput:
-    return InvalidInput(f"Q-learning got {field} = {value}.", field=field, value=value, fix=fix)

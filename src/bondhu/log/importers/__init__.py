@@ -22,7 +22,7 @@ from bondhu.log.importers.open_bandit import both_policies, campaign
 from bondhu.log.importers.report import ImportReport, Refusal
 from bondhu.log.importers.source import SESSION_SIGNALS, Format, Imported, Source
 from bondhu.log.importers.suggest import suggest, to_toml
-from bondhu.types import Domain
+from bondhu.ports import Domain
 
 __all__ = [
     "KINDS",

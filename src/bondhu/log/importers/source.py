@@ -15,7 +15,8 @@ from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.log.checks import check_feedback, checked_context
 from bondhu.log.importers.lines import Line, Row, mark
 from bondhu.log.importers.report import ImportReport
-from bondhu.types import SESSION_CUT, SESSION_END, Decision, Domain, Feedback, Signal
+from bondhu.ports import Domain, Signal
+from bondhu.types import SESSION_CUT, SESSION_END, Decision, Feedback
 
 SESSION_SIGNALS = {SESSION_END: Signal(0.0), SESSION_CUT: Signal(0.0)}  # every domain understands them
 CHUNK = 10_000  # rows read between two steps of a progress bar

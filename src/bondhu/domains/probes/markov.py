@@ -1,7 +1,4 @@
-"""Toy problems whose answers are known exactly: each catches one mistake that a learner can make.
-
-They are finite Markov decision processes, so that `optimum` computes the answer and `play` logs any policy.
-"""
+"""Finite Markov decision processes: `optimum` computes the answer, `play` logs any policy."""
 
 from __future__ import annotations
 
@@ -12,11 +9,12 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
+from bondhu.policies.uniform import Uniform
 from bondhu.types import Array, Batch, Booleans, Floats, Integers, Policy, Spec
 
 
 @dataclass(frozen=True)
-class Probe:
+class Markov:
     """A finite problem with N states and A actions. Entering a state that `ends` is a true end."""
 
     transition: Floats  # [N, A, N] p(s' | s, a)
@@ -26,11 +24,26 @@ class Probe:
     allowed: Booleans  # [N, A]
     noise: float = 0.0  # standard deviation of a reward
     limit: int = 1_000  # decisions after which a session is cut: not an end, something would have followed
+    factor: float = 0.95  # discount of the return by which policies are compared
 
     @property
     def spec(self) -> Spec:
         states, actions = self.allowed.shape
         return Spec(MultiDiscrete([states]), Discrete(actions))
+
+    @property
+    def uniform(self) -> Policy:
+        return Uniform()
+
+    @property
+    def best(self) -> float:
+        """Discounted return of the best policy from the start."""
+        going_on = ~self.ends & (self.start > 0)
+        return float(self.start[going_on] @ self.optimum(self.factor)[going_on].max(axis=1))
+
+    def worth(self, policy: Policy) -> float:
+        """Discounted return of a policy from the start, exactly."""
+        return self.value(policy, self.factor)
 
     def optimum(self, factor: float) -> Floats:
         """Q*(s, a) by value iteration until nothing changes by more than 1e-12; -inf where not allowed: `[N, A]`."""
@@ -93,20 +106,20 @@ class Probe:
         )
 
 
-def two_arms() -> Probe:
+def two_arms() -> Markov:
     """One decision, two actions worth 0.2 and 0.8: Q* = (0.2, 0.8). Catches a reward that reaches the wrong action."""
     reward = np.zeros((2, 2, 2))
     reward[0, :, 1] = 0.2, 0.8
     return _probe(_moves([[1, 1], [1, 1]]), reward, ends=[1])
 
 
-def noisy() -> Probe:
+def noisy() -> Markov:
     """The two arms with rewards of standard deviation 1. Catches a step that never averages."""
     quiet = two_arms()
-    return Probe(quiet.transition, quiet.reward, quiet.start, quiet.ends, quiet.allowed, noise=1.0)
+    return Markov(quiet.transition, quiet.reward, quiet.start, quiet.ends, quiet.allowed, noise=1.0)
 
 
-def corridor(length: int = 8) -> Probe:
+def corridor(length: int = 8) -> Markov:
     """Back or forth along a corridor, 1 at its far end: Q*(s, forth) = γ^(length - 1 - s). Catches lost credit."""
     moves = [[max(s - 1, 0), s + 1] for s in range(length)] + [[length, length]]
     reward = np.zeros((length + 1, 2, length + 1))
@@ -114,12 +127,12 @@ def corridor(length: int = 8) -> Probe:
     return _probe(_moves(moves), reward, ends=[length])
 
 
-def cut() -> Probe:
+def cut() -> Markov:
     """One state, reward 1 for ever, cut after 5 decisions: Q* = 1 / (1 - γ). Catches a cut that is taken for an end."""
     return _probe(_moves([[0]]), np.ones((1, 1, 1)), ends=[], limit=5)
 
 
-def trap() -> Probe:
+def trap() -> Markov:
     """A tempting action that is forbidden in the next state: Q*(0, ·) = 0.5 γ. Catches a maximum over all actions.
 
     The forbidden action of state 1 would be worth 10 if one looked at it.
@@ -130,13 +143,13 @@ def trap() -> Probe:
     return _probe(_moves([[1, 1], [2, 2], [2, 2]]), reward, ends=[2], allowed=allowed)
 
 
-def random_problem(states: int, actions: int, rng: np.random.Generator) -> Probe:
+def random_problem(states: int, actions: int, rng: np.random.Generator) -> Markov:
     """A random problem: the last state ends it, mean rewards are uniform in [0, 1]."""
     transition = rng.dirichlet(np.full(states, 0.5), size=(states, actions))
     return _probe(transition, rng.random((states, actions, states)), ends=[states - 1])
 
 
-def from_table(table: Mapping[int, Mapping[int, Any]], start: Floats, limit: int) -> Probe:
+def from_table(table: Mapping[int, Mapping[int, Any]], start: Floats, limit: int) -> Markov:
     """From a Gymnasium toy-text problem: `env.unwrapped.P`, which lists (probability, next state, reward, ended)."""
     states, actions = len(table), len(table[0])
     transition, worth = np.zeros((states, actions, states)), np.zeros((states, actions, states))
@@ -147,7 +160,7 @@ def from_table(table: Mapping[int, Mapping[int, Any]], start: Floats, limit: int
                 transition[state, action, following] += probability
                 worth[state, action, following] = reward
                 ends[following] |= ended
-    return Probe(transition, worth, np.asarray(start), ends, np.ones((states, actions), np.bool_), limit=limit)
+    return Markov(transition, worth, np.asarray(start), ends, np.ones((states, actions), np.bool_), limit=limit)
 
 
 def _moves(following: list[list[int]]) -> Floats:
@@ -158,9 +171,9 @@ def _moves(following: list[list[int]]) -> Floats:
 
 def _probe(
     transition: Floats, reward: Floats, ends: list[int], allowed: Booleans | None = None, limit: int = 1_000
-) -> Probe:
+) -> Markov:
     """A problem that starts in state 0 with all actions allowed, unless said otherwise."""
     states, actions = transition.shape[:2]
     start = np.eye(states)[0]
     permitted = np.ones((states, actions), np.bool_) if allowed is None else allowed
-    return Probe(transition, reward, start, np.isin(np.arange(states), ends), permitted, limit=limit)
+    return Markov(transition, reward, start, np.isin(np.arange(states), ends), permitted, limit=limit)
