@@ -8,7 +8,7 @@ import sys
 from tests.house.source import PACKAGE, imports, modules, name_of
 
 LEVELS = {
-    "types": 0, "errors": 0, "ports": 0, "catalogue": 0,
+    "types": 0, "errors": 0, "ports": 0, "catalogue": 0, "compiled": 0,
     "equations": 1,
     "policies": 2,
     "learners": 3, "evaluate": 3, "domains": 3, "log": 3, "registry": 3,
