@@ -126,6 +126,7 @@ class App:
         return Plan(
             learner=chosen.name,
             hyperparameters=chosen.hyperparameters,
+            explore=self.settings.exploration.learner,
             days_back=training.days_back,
             minimum_interactions=training.min_interactions_per_user,
             holdout=training.holdout,
@@ -248,10 +249,11 @@ def restore(version: Version) -> Acting:
     domain = declared.from_description(version.description)
     learner = learners.build(version.learner, version.hyperparameters)
     try:
-        policy = learner.policy(learners.unpack(learner, version.state))
+        state = learners.unpack(learner, version.state)
+        policy, beliefs = learner.policy(state, explore=bool(version.notes.get("explore"))), learner.beliefs(state)
     except (KeyError, TypeError, ValueError) as error:
         raise StateCorrupt(f"Version {version.id!r} does not hold a state of {version.learner!r}: {error}.") from error
-    return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions))
+    return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions), beliefs)
 
 
 def training_metadata(run: TrainingRun) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compiling plain functions on arrays when they are first needed: importing Bondhu, and most acting, needs no compiler."""
+"""Compiles plain functions on arrays when they are first needed: importing Bondhu loads no compiler."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gymnasium.spaces import Space
 
-from bondhu.types import Array, Columns, Decision, Encoder, Feedback, Policy, Records
+from bondhu.types import Array, Columns, Decision, Encoder, Feedback, Floats, Policy, Records
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Domain(Protocol):
     def actions(self) -> tuple[str, ...]: ...
     @property
     def reward(self) -> Reward: ...
+    @property
+    def action_features(self) -> Floats | None:
+        """What is known of the actions themselves: `[A, G]`, or None."""
+
     @property
     def idle(self) -> float:
         """Seconds without a decision after which a session has ended; 0: each decision stands alone."""

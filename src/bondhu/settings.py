@@ -46,6 +46,7 @@ class Learning(BaseModel):
 
 class Exploration(_Table):
     rate: float = Field(default=0.0, ge=0, le=1)  # share of decisions drawn at random; at 0 nothing can be evaluated
+    learner: bool = False  # whether versions trained from now on act with the learner's own exploration
 
 
 class Training(_Table):

@@ -60,6 +60,9 @@ class Encoder(Protocol):
     def many(self, columns: Columns) -> Array:
         """Encode validated columns: `[T, F]`."""
 
+    def variations(self, context: Mapping[str, Any]) -> Mapping[str, Array]:
+        """By field, the same context as it would be observed with other typical values of that field: `[V, F]` each."""
+
 
 # --------------------------------------------------------------------------------------------------------- logged facts
 
@@ -264,6 +267,7 @@ class Acting(NamedTuple):
     policy: Policy
     encoder: Encoder
     actions: tuple[str, ...]
+    beliefs: Beliefs | None = None  # what it knows of the value of each action, where it acts by values
 
 
 S = TypeVar("S")  # the state of a learner

@@ -29,8 +29,9 @@ DOMAINS: dict[str, DeclaredDomain] = {
                 "word": {"kind": "text"},
                 "place": {"kind": "vector", "size": 2},
                 "age": {"kind": "number", "range": [0, 1], "bins": 2},
+                "who": {"kind": "person"},
             },
-            "actions": {"names": ["a/1", "b"]},
+            "actions": {"names": ["a/1", "b"], "features": {"a/1": [0.5, 2], "b": [1.5, -1]}},
             "reward": {"signals": {"click": 1}},
         }
     ),
@@ -43,7 +44,7 @@ def sample(field: dict[str, Any], rng: np.random.Generator) -> Any:
         return field["values"][rng.integers(len(field["values"]))]
     if field["kind"] == "number":
         return float(rng.uniform(*field["range"]))
-    return "some words" if field["kind"] == "text" else rng.normal(size=field["size"]).tolist()
+    return "some words" if field["kind"] in ("text", "person") else rng.normal(size=field["size"]).tolist()
 
 
 @pytest.fixture(params=DOMAINS)
@@ -115,7 +116,26 @@ def test_the_fields_that_the_template_comments_out_are_valid() -> None:
         line.removeprefix("# ") if line.startswith(("# [", "# kind", "# buckets", "# size")) else line for line in lines
     ]
     domain = from_table(tomllib.loads("\n".join(opened)))
-    assert [field["kind"] for field in domain.describe()["fields"]] == ["category", "number", "text", "vector"]
+    assert [field["kind"] for field in domain.describe()["fields"]] == [
+        "category",
+        "number",
+        "text",
+        "vector",
+        "person",
+    ]
+
+
+def test_actions_have_the_features_of_their_parts_and_those_declared() -> None:
+    assert DOMAINS["flat"].action_features is not None
+    assert DOMAINS["flat"].action_features.tolist() == [[0.5, 2.0], [1.5, -1.0]]
+    features = DOMAINS["template"].action_features
+    assert features is not None
+    assert features.tolist() == [[*tone, *answer] for tone in np.eye(2) for answer in np.eye(3)]
+    table = copy.deepcopy(TABLES) | {"actions": {"names": ["a", "b"]}, "baseline": {}}
+    assert from_table(table).action_features is None
+    for features, says in (({"a": [1.0]}, "leaves out 'b'"), ({"a": [1.0], "b": []}, "as many numbers")):
+        with pytest.raises(SettingsInvalid, match=says):
+            from_table(table | {"actions": {"names": ["a", "b"], "features": features}})
 
 
 def test_a_domain_without_a_baseline_acts_uniformly() -> None:

@@ -17,7 +17,7 @@ from bondhu.policies.greedy import greedy
 from bondhu.ports import Deployment, Log, Registry, Version
 from bondhu.registry.memory import MemoryRegistry
 from bondhu.serve.decide import Decider
-from bondhu.types import Acting
+from bondhu.types import Acting, Array, Belief, Floats
 
 ACTIONS = ("red", "blue", "green")
 CONTEXT = {"mood": "happy", "age": 30}
@@ -40,10 +40,16 @@ def shop() -> DeclaredDomain:
 
 
 def acting(name: str | None) -> Acting:
-    """A version that values blue most, then green, then red."""
-    table = np.array([1.0, 3.0, 2.0])
-    policy = ByValue(lambda seen: np.tile(table, (len(seen), 1)), greedy)
-    return Acting(name or "baseline", policy, shop().encoder(MultiDiscrete), ACTIONS)
+    """A version that values blue most, then green, then red; red the less, the older people are."""
+
+    def values(seen: Array) -> Floats:
+        return np.array([1.0, 3.0, 2.0]) - np.outer(seen[:, 1] - 1, [0.5, 0.0, 0.0])
+
+    def beliefs(seen: Array) -> Belief:
+        return Belief(values(seen), np.full((len(seen), 3), 0.5), np.tile([4.0, 9.0, 16.0], (len(seen), 1)))
+
+    policy = ByValue(values, greedy)
+    return Acting(name or "baseline", policy, shop().encoder(MultiDiscrete), ACTIONS, beliefs)
 
 
 def version(name: str) -> Version:

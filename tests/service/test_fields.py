@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bondhu.domains import encoders
 from bondhu.domains.encoders import CodeEncoder, Decoder, FeatureEncoder
-from bondhu.domains.fields import Category, Number, Text, Vector
+from bondhu.domains.fields import Category, Number
+from bondhu.domains.wide_fields import Person, Text, Vector
 from bondhu.errors import InvalidInput
 
 MOOD = Category("mood", ("neutral", "happy", "sad"))
@@ -22,8 +23,16 @@ AGE = Number("age", 0.0, 100.0)
 WEIGHT = Number("weight", -1.5, 4.0, edges=(0.0, 1.0))
 NOTE = Text("note", 16)
 TASTE = Vector("taste", 3, bits=4)
-ALL = (MOOD, AGE, WEIGHT, NOTE, TASTE)
-GOOD: dict[str, Any] = {"mood": "sad", "age": 20, "weight": 0.5, "note": "Quiet  piano", "taste": [1.0, -2, 0.5]}
+WHO = Person("who", 1_000)
+ALL = (MOOD, AGE, WEIGHT, NOTE, TASTE, WHO)
+GOOD: dict[str, Any] = {
+    "mood": "sad",
+    "age": 20,
+    "weight": 0.5,
+    "note": "Quiet  piano",
+    "taste": [1.0, -2, 0.5],
+    "who": "u1",
+}
 
 contexts = st.fixed_dictionaries(
     {
@@ -32,6 +41,7 @@ contexts = st.fixed_dictionaries(
         "weight": st.floats(-1.5, 4.0),
         "note": st.text(max_size=20),
         "taste": st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3),
+        "who": st.text(max_size=5),
     }
 )
 
@@ -72,7 +82,7 @@ def test_text_ignores_case_and_spacing_and_counts_words() -> None:
 
 
 def test_the_code_of_a_text_is_the_same_in_every_process() -> None:
-    program = "from bondhu.domains.fields import Text; print(Text('note', 4096).code('Quiet piano'))"
+    program = "from bondhu.domains.wide_fields import Text; print(Text('note', 4096).code('Quiet piano'))"
     codes = {subprocess.check_output([sys.executable, "-c", program]) for _ in range(2)}
     assert {int(code) for code in codes} == {Text("note", 4096).code("quiet piano")} == {2460}
 
@@ -102,6 +112,7 @@ def test_opposite_vectors_lie_on_opposite_sides_of_every_plane() -> None:
         ({"taste": [[1.0], 2.0, 3.0]}, "taste", "not 3 finite numbers"),
         ({"taste": "abc"}, "taste", "not 3 finite numbers"),
         ({"taste": [True, False, True]}, "taste", "not 3 finite numbers"),
+        ({"who": None}, "who", '"" where nobody is known'),
     ],
 )
 @pytest.mark.parametrize("encoder", [CodeEncoder(ALL), FeatureEncoder(ALL)], ids=["codes", "features"])
@@ -137,6 +148,15 @@ def test_one_context_and_columns_of_contexts_are_encoded_alike(rows: list[dict[s
         assert np.array_equal(many, np.stack([encoder.one(row) for row in rows]))
         assert np.array_equal(many, encoder.many(decoded))
         assert all(encoder.space.contains(row) for row in many)
+
+
+def test_the_unknown_person_has_a_code_of_its_own() -> None:
+    assert WHO.code("") == 0
+    codes = WHO.codes(WHO.column([f"user {number}" for number in range(2_000)]))
+    assert codes.min() >= 1
+    assert codes.max() <= 999
+    assert len(np.unique(codes)) == pytest.approx(999 * (1 - (1 - 1 / 999) ** 2_000), rel=0.05)  # as hashing would
+    assert WHO.features(np.array(["a", "b"], object)).shape == (2, 0)
 
 
 def test_features_end_with_a_bias() -> None:
@@ -177,7 +197,7 @@ def test_contexts_are_decoded_chunk_by_chunk_in_order() -> None:
 
 def test_no_contexts_are_columns_of_length_nothing() -> None:
     columns = Decoder(ALL).columns([])
-    assert CodeEncoder(ALL).many(columns).shape == (0, 5)
+    assert CodeEncoder(ALL).many(columns).shape == (0, 6)
     assert FeatureEncoder(ALL).many(columns).shape == (0, 33)
 
 

@@ -119,10 +119,26 @@ def test_the_audit_record_shows_candidates_with_values_and_probabilities() -> No
         ("red", 0.15, 1.0),
         ("blue", 0.85, 3.0),
     ]
+    half = 1.959963984540054 * 0.5
+    assert [(each.low, each.high, each.tries) for each in audit.candidates] == [
+        (1.0 - half, 1.0 + half, 4.0),
+        (3.0 - half, 3.0 + half, 9.0),
+    ]
     assert audit.replayed
     assert audit.explored == (made.action == "red")
     assert made.action in audit.why
     assert audit.decision["context"] == CONTEXT
+
+
+def test_the_audit_record_says_which_fields_moved_the_decision() -> None:
+    one = decider()
+    audit = one.explain(one.decide(Request({"mood": "happy", "age": 30}, allowed=["red", "blue"])).id)
+    # blue leads the mean of both by half of 3 - red; red is 1.5, 1, 0.5, 0, -0.5 in the five bins of age, and 1 here
+    assert [(each.field, each.by) for each in audit.moved] == [("age", pytest.approx(0.5 * (2 - 2.5))), ("mood", 0.0)]
+    assert audit.moved_in == "value"
+    rule = decider(restore=lambda name: acting(name)._replace(policy=shop().baseline(), beliefs=None))
+    audit = rule.explain(rule.decide(Request(CONTEXT)).id)
+    assert ([each.by for each in audit.moved], audit.moved_in) == ([0.0, 0.0], "probability")
 
 
 def test_exploration_is_told_from_following_the_policy() -> None:

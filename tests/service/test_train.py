@@ -134,6 +134,34 @@ def test_other_bins_start_afresh_on_the_last_days(app: App, clock: Clock, tmp_pa
     assert coarser.deployment.registry.load(first).state["values"].shape == (2 * 5, 3)
 
 
+def test_a_new_action_starts_afresh_beside_the_others(app: App, clock: Clock, tmp_path: Path) -> None:
+    log(app, ["ann"], 5, actions=["blue"])
+    first = trained(app)
+    clock.now += HOUR
+    log(app, ["ben"], 1, ago=HOUR + 60, actions=["blue"])
+    wider = opened(tmp_path, clock, actions={"names": ["blue", "white", "red"]})
+    second = wider.train().trained.version
+    assert second is not None
+    assert second.parent == first
+    values = second.state["values"][second.state["visits"].any(axis=1)]
+    assert values.tolist() == [pytest.approx([1 - 0.9**6, 0.0, 0.0])]
+    assert second.state["best"].max() == pytest.approx(1 - 0.9**6)
+    other = opened(tmp_path, clock, actions={"names": ["black", "white"]})
+    assert other.train(replace(other.plan(), days_back=1)).trained.version is None
+
+
+def test_versions_act_with_the_learners_own_exploration_where_asked_to(tmp_path: Path, clock: Clock) -> None:
+    app = opened(tmp_path, clock, exploration={"rate": 0.0, "learner": True})
+    log(app, ["ann"], 4)
+    explored = app.acting(trained(app))
+    allowed, here = np.ones((1, 3), bool), explored.encoder.one({"mood": "happy", "age": 30})[None]
+    epsilon = 0.3 * 0.995**4
+    assert explored.policy.distribution(here, allowed).min() == pytest.approx(epsilon / 3)
+    clock.now += HOUR
+    quiet = opened(tmp_path, clock)
+    assert quiet.acting(app.versions()[0]).policy.distribution(here, allowed).min() == pytest.approx(epsilon / 3)
+
+
 def test_a_window_starts_where_the_parents_ended_but_not_before_the_days_asked_for() -> None:
     def parent(end: float) -> Version:
         return Version("v", "shop", "x", {}, {}, {}, 0.0, notes={"window_end": end})

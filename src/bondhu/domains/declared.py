@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
+import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete, Space
 
 from bondhu.domains import tables
@@ -18,7 +19,7 @@ from bondhu.errors import InvalidInput, SettingsInvalid, nearest
 from bondhu.policies.rules import RuleList, When
 from bondhu.policies.uniform import Uniform
 from bondhu.ports import Reward
-from bondhu.types import Columns, Encoder, Policy
+from bondhu.types import Columns, Encoder, Floats, Policy
 
 UNIFORM = "uniform"  # the baseline that takes any action with equal probability
 DEFAULT_IDLE = 1800.0  # seconds
@@ -43,10 +44,19 @@ class DeclaredDomain:
     idle: float = DEFAULT_IDLE  # seconds
     default: str = UNIFORM  # action of the baseline
     rules: tuple[Condition, ...] = ()
+    described: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # features of the actions, if declared
 
     @cached_property
     def actions(self) -> tuple[str, ...]:
         return tuple("/".join(values) for values in product(*self.parts.values()))
+
+    @cached_property
+    def action_features(self) -> Floats | None:
+        """`[A, G]`: which values its parts have, where there are several; then what was declared of it."""
+        sizes = [len(values) for values in self.parts.values()]
+        hot = [[*chain(*rows)] for rows in product(*map(np.eye, sizes))] if len(sizes) > 1 else [[]] * sizes[0]
+        features = [[*row, *self.described.get(name, ())] for name, row in zip(self.actions, hot, strict=True)]
+        return np.array(features, np.float64) if features[0] else None
 
     def columns(self, contexts: Sequence[bytes]) -> Columns:
         return self._decoder.columns(contexts)
@@ -69,8 +79,9 @@ class DeclaredDomain:
         """The tables of bondhu.toml in full, with lists where order matters, since JSON objects may be reordered."""
         return {
             "domain": {"name": self.name, "idle": self.idle},
-            "fields": [field.describe() for field in self.fields],
+            "fields": [each.describe() for each in self.fields],
             "actions": [[part, list(values)] for part, values in self.parts.items()],
+            "action_features": [[name, list(values)] for name, values in self.described.items()],
             "reward": {
                 "default": self.reward.default,
                 "wait": self.reward.wait,
@@ -90,7 +101,7 @@ class DeclaredDomain:
         }
 
     def _compiled(self, rule: Condition) -> When:
-        names = [field.name for field in self.fields]
+        names = [each.name for each in self.fields]
         conditions = {
             names.index(name): frozenset(matching(self.fields[names.index(name)], values))
             for name, values in rule.when.items()
@@ -129,6 +140,7 @@ def from_table(table: Mapping[str, Any]) -> DeclaredDomain:
     fields = tables.fields(table.get("context"))
     parts = tables.parts(table.get("actions"))
     default, rules = _baseline(table.get("baseline", {}), fields, parts)
+    actions = ["/".join(values) for values in product(*parts.values())]
     return DeclaredDomain(
         name=name,
         fields=fields,
@@ -137,6 +149,7 @@ def from_table(table: Mapping[str, Any]) -> DeclaredDomain:
         idle=tables.number(head.get("idle", DEFAULT_IDLE), "domain.idle", least=0.0),
         default=default,
         rules=rules,
+        described=tables.action_features(table["actions"].get(tables.FEATURES), actions),
     )
 
 
@@ -148,7 +161,7 @@ def from_description(data: Mapping[str, Any]) -> DeclaredDomain:
             {
                 "domain": data["domain"],
                 "context": context,
-                "actions": dict(data["actions"]),
+                "actions": {**dict(data["actions"]), **_features_of(data)},
                 "reward": data["reward"],
                 "baseline": data["baseline"],
             }
@@ -156,6 +169,11 @@ def from_description(data: Mapping[str, Any]) -> DeclaredDomain:
     except (KeyError, TypeError, ValueError) as error:
         what = f"The description is not one of a domain: {error!r}."
         raise SettingsInvalid(what, fix="Use what Domain.describe() gave.") from error
+
+
+def _features_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    listed = dict(data.get("action_features", []))
+    return {tables.FEATURES: listed} if listed else {}
 
 
 def template() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +15,7 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 
 from bondhu.domains.fields import Field
 from bondhu.errors import InvalidInput, nearest
-from bondhu.types import Array, Columns
+from bondhu.types import Array, Columns, Encoder
 
 CHUNK = 4096  # contexts decoded at a time: their rows stay in the processor's cache, and are never all in memory
 
@@ -42,25 +43,42 @@ class CodeEncoder:
             codes[:, number] = field.codes(columns[field.name])
         return codes
 
+    def variations(self, context: Mapping[str, Any]) -> Mapping[str, Array]:
+        return variations(self.fields, self, context)
+
 
 class FeatureEncoder:
     """One-hot categories, scaled numbers and their bins, hashed words, vectors, and a last 1 as bias: `[T, W]`."""
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self.space: Space[Any] = Box(-np.inf, np.inf, (sum(field.width for field in fields) + 1,), np.float32)
+        ends = list(accumulate((field.width for field in fields), initial=0))
+        self.space: Space[Any] = Box(-np.inf, np.inf, (ends[-1] + 1,), np.float32)
+        places = [slice(*each) for each in pairwise(ends)]
+        self._writers = [(field.name, field.write, place) for field, place in zip(fields, places, strict=True)]
+        self._bias = np.zeros(ends[-1] + 1, np.float32)
+        self._bias[-1] = 1.0
 
     def one(self, context: Mapping[str, Any]) -> Array:
-        if len(context) != len(self.fields) or any(field.name not in context for field in self.fields):
-            raise misnamed(self.fields, context)
-        for field in self.fields:
-            field.code(context[field.name])  # an error about one context names no row
-        row: Array = self.many({field.name: field.column([context[field.name]]) for field in self.fields})[0]
-        return row
+        row = self._bias.copy()
+        try:
+            if len(context) == len(self.fields):
+                for name, write, place in self._writers:
+                    write(context[name], row[place])
+                return row
+        except (KeyError, TypeError, ValueError, InvalidInput):  # something is unusual: take the way that can say what
+            pass
+        check(self.fields, context)
+        columns = {field.name: field.column([context[field.name]]) for field in self.fields}
+        unusual: Array = self.many(columns)[0]
+        return unusual
 
     def many(self, columns: Columns) -> Array:
         parts = [field.features(columns[field.name]) for field in self.fields]
         return np.concatenate([*parts, np.ones((len(parts[0]), 1), np.float32)], axis=1)
+
+    def variations(self, context: Mapping[str, Any]) -> Mapping[str, Array]:
+        return variations(self.fields, self, context)
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,14 @@ class Decoder:
     @cached_property
     def _one(self) -> msgspec.json.Decoder[Any]:
         return msgspec.json.Decoder(self._row)
+
+
+def variations(fields: Sequence[Field], encoder: Encoder, context: Mapping[str, Any]) -> dict[str, Array]:
+    """By field, the context as it would be observed with each of that field's typical values: `[V, F]` each."""
+    return {
+        field.name: np.stack([encoder.one({**context, field.name: value}) for value in field.typical])
+        for field in fields
+    }
 
 
 def check(fields: Sequence[Field], context: Any) -> None:

@@ -10,10 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import shake_256
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
-from zlib import crc32
 
 import numpy as np
 from msgspec import Meta
@@ -22,6 +20,7 @@ from bondhu.errors import InvalidInput, nearest
 from bondhu.types import Array, Floats, Integers
 
 Returned = TypeVar("Returned")
+MOST_TYPICAL = 32  # values of a field that one is compared with
 
 
 class Field(Protocol):
@@ -61,6 +60,13 @@ class Field(Protocol):
     def features(self, column: Array) -> Floats:
         """`[T, width]`"""
 
+    def write(self, value: Any, row: Floats) -> None:
+        """Write the features of one plainly right value into zeros `[width]`; may raise anything for others."""
+
+    @property
+    def typical(self) -> Sequence[Any]:
+        """A few values from all over its range, to compare one with."""
+
     def describe(self) -> dict[str, Any]:
         """Its table in bondhu.toml, in full."""
 
@@ -97,7 +103,7 @@ class Category:
 
     def column(self, values: Sequence[Any]) -> Array:
         self.codes(cast(Array, values))
-        return _objects(values)
+        return objects(values)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -107,11 +113,18 @@ class Category:
         try:
             return np.fromiter(map(self._codes.__getitem__, column), np.int64, len(column))
         except (KeyError, TypeError):
-            codes: Integers = _row_by_row(self.code, column)
+            codes: Integers = row_by_row(self.code, column)
             return codes
 
     def features(self, column: Array) -> Floats:
         return one_hot(self.codes(column), self.cardinality)
+
+    def write(self, value: Any, row: Floats) -> None:
+        row[self._codes[value]] = 1.0
+
+    @property
+    def typical(self) -> Sequence[Any]:
+        return self.values[:: 1 + len(self.values) // MOST_TYPICAL]
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "category", "values": list(self.values)}
@@ -168,11 +181,11 @@ class Number:
 
     def column(self, values: Sequence[Any]) -> Array:
         if set(map(type, values)) - _NUMBERS:  # NumPy's numbers are welcome; True and "3" are not
-            values = _row_by_row(self._checked, values)
+            values = row_by_row(self._checked, values)
         try:
             column = np.asarray(values, np.float64)
         except OverflowError:  # an integer beyond all floats
-            column = _row_by_row(self._checked, values)
+            column = row_by_row(self._checked, values)
         self._require_range(column)
         return column
 
@@ -192,6 +205,14 @@ class Number:
         features = one_hot(self.codes(column) + 1, self.width)
         features[:, 0] = (column - self.low) / (self.high - self.low)
         return features
+
+    def write(self, value: Any, row: Floats) -> None:
+        row[1 + self.coder(value)] = 1.0
+        row[0] = (value - self.low) / (self.high - self.low)
+
+    @property
+    def typical(self) -> Sequence[Any]:
+        return self.middles[:: 1 + self.cardinality // MOST_TYPICAL]
 
     def describe(self) -> dict[str, Any]:
         cut: dict[str, Any] = {"edges": list(self.edges)} if self.edges else {"bins": self.bins}
@@ -216,146 +237,7 @@ class Number:
 
     def _require_range(self, column: Array) -> None:
         if not ((column >= self.low) & (column <= self.high)).all():  # False for NaN as well
-            _row_by_row(self._checked, column.tolist())
-
-
-@dataclass(frozen=True)
-class Text:
-    """Free text in any case: a hashed bag of words as features, a bucket of the whole text as code."""
-
-    name: str
-    buckets: int = 256
-
-    @property
-    def cardinality(self) -> int:
-        return self.buckets
-
-    @property
-    def width(self) -> int:
-        return self.buckets
-
-    @property
-    def json(self) -> Any:
-        return str
-
-    def code(self, value: Any) -> int:
-        return self._bucket(" ".join(self._checked(value).lower().split()))
-
-    @property
-    def coder(self) -> Callable[[Any], int]:
-        return self.code
-
-    def column(self, values: Sequence[Any]) -> Array:
-        if set(map(type, values)) - {str}:
-            _row_by_row(self._checked, values)
-        return _objects(values)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(object)
-
-    def codes(self, column: Array) -> Integers:
-        known = {text: self.code(text) for text in set(column)}  # texts repeat: hash each once
-        return np.fromiter(map(known.__getitem__, column), np.int64, len(column))
-
-    def features(self, column: Array) -> Floats:
-        """Counts of hashed words, each row scaled to length 1."""
-        words = [text.lower().split() for text in column]
-        rows = np.repeat(np.arange(len(words)), [len(row) for row in words])
-        buckets = np.fromiter((self._bucket(word) for row in words for word in row), np.int64, len(rows))
-        counts = np.bincount(rows * self.buckets + buckets, minlength=len(words) * self.buckets)
-        bag = counts.reshape(len(words), self.buckets).astype(np.float32)
-        scaled: Floats = bag / np.maximum(np.linalg.norm(bag, axis=1, keepdims=True), 1.0)
-        return scaled
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": "text", "buckets": self.buckets}
-
-    def _bucket(self, text: str) -> int:
-        return crc32(text.encode("utf-8", "surrogatepass")) % self.buckets  # the same in every process, unlike hash()
-
-    def _checked(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
-        message = f"Field {self.name!r} got {value!r}, which is not text."
-        raise InvalidInput(message, field=self.name, value=value, fix="Send a string.")
-
-
-@dataclass(frozen=True)
-class Vector:
-    """A fixed number of finite numbers, such as an embedding; its code is the side of fixed planes it lies on."""
-
-    name: str
-    size: int
-    bits: int = 8  # planes: 2**bits codes
-
-    @property
-    def cardinality(self) -> int:
-        return int(2**self.bits)
-
-    @property
-    def width(self) -> int:
-        return self.size
-
-    @property
-    def json(self) -> Any:
-        return Annotated[list[float], Meta(min_length=self.size, max_length=self.size)]
-
-    def code(self, value: Any) -> int:
-        return int(self.codes(self._checked(value)[None])[0])
-
-    @property
-    def coder(self) -> Callable[[Any], int]:
-        return self.code
-
-    def column(self, values: Sequence[Any]) -> Array:
-        try:
-            column = np.asarray(values)
-            whole = (
-                column.dtype.kind in "fiu" and column.shape == (len(values), self.size) and np.isfinite(column).all()
-            )
-        except ValueError:  # rows of different lengths
-            whole = False
-        return column.astype(np.float64) if whole else _row_by_row(self._checked, values).reshape(-1, self.size)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype((np.float64, (self.size,)))
-
-    def codes(self, column: Array) -> Integers:
-        """Sign random projections (Charikar 2002): bit b is 1 where the vector is on plane b or above it."""
-        if column.shape[1:] != (self.size,):
-            _row_by_row(self._checked, column)
-        codes = np.zeros(len(column), np.int64)
-        for plane in self._planes:  # row sums rather than a matrix product: the same bits for one row as for many
-            codes = 2 * codes + (np.add.reduce(np.ascontiguousarray(column) * plane, axis=1) >= 0)
-        return codes
-
-    def features(self, column: Array) -> Floats:
-        return column.astype(np.float32)
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": "vector", "size": self.size, "bits": self.bits}
-
-    @cached_property
-    def _planes(self) -> Floats:
-        """`[bits, size]` from a hash rather than a generator, whose stream may change between releases."""
-        drawn = np.frombuffer(shake_256(b"planes").digest(self.bits * self.size), np.int8)
-        return drawn.reshape(self.bits, self.size) + 0.5
-
-    def _checked(self, value: Any) -> Floats:
-        try:
-            row = np.asarray(value)
-        except ValueError:  # rows of different lengths
-            row = np.empty(0)
-        if row.dtype.kind in "fiu" and row.shape == (self.size,) and np.isfinite(row).all():
-            return row.astype(np.float64)
-        raise InvalidInput(
-            f"Field {self.name!r} got {value!r:.80}, which is not {self.size} finite numbers.",
-            field=self.name,
-            value=value,
-            fix=f"Send a list of {self.size} numbers.",
-        )
+            row_by_row(self._checked, column.tolist())
 
 
 def one_hot(codes: Integers, size: int) -> Floats:
@@ -368,13 +250,14 @@ def one_hot(codes: Integers, size: int) -> Floats:
 _NUMBERS = frozenset((int, float))
 
 
-def _objects(values: Sequence[Any]) -> Array:
+def objects(values: Sequence[Any]) -> Array:
+    """The values as they are, one a row."""
     column = np.empty(len(values), object)
     column[:] = values
     return column
 
 
-def _row_by_row(check: Callable[[Any], Returned], values: Any) -> Any:
+def row_by_row(check: Callable[[Any], Returned], values: Any) -> Any:
     """The checked values as an array; the slow way, which knows the row an error belongs to."""
     checked = []
     for row, value in enumerate(values):

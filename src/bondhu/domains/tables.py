@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bondhu.domains.fields import Category, Field, Number, Text, Vector
+from bondhu.domains.fields import Category, Field, Number
+from bondhu.domains.wide_fields import Person, Text, Vector
 from bondhu.errors import SettingsInvalid, nearest
 from bondhu.ports import Reward, Signal
 from bondhu.types import SESSION_CUT, SESSION_END
 
 Table = Mapping[str, Any]
+FEATURES = "features"  # key of the actions' features in [actions]
 
 
 def wrong(key: str, value: Any, fix: str) -> SettingsInvalid:
@@ -132,11 +134,16 @@ def _vector(name: str, table: Table, path: str) -> Field:
     return Vector(name, size, whole(table.get("bits", Vector.bits), f"{path}.bits", 1, 20))
 
 
+def _person(name: str, table: Table, path: str) -> Field:
+    return Person(name, whole(table.get("buckets", Person.buckets), f"{path}.buckets", 2, 1 << 24))
+
+
 _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[str, Table, str], Field]]] = {
     "category": (("values",), _category),
     "number": (("range", "bins", "edges"), _number),
     "text": (("buckets",), _text),
     "vector": (("size", "bits"), _vector),
+    "person": (("buckets",), _person),
 }
 
 
@@ -149,13 +156,34 @@ def parts(actions: Any) -> dict[str, tuple[str, ...]]:
         fix = 'Write names = ["a", "b"], or one list for each part of an action.'
         raise SettingsInvalid("[actions] declares no action.", field="actions", value=actions, fix=fix)
     if "names" in actions:
-        return {"action": names(known(actions, ("names",), "actions")["names"], "actions.names")}
-    found = {part: names(values, f"actions.{part}") for part, values in actions.items()}
+        return {"action": names(known(actions, ("names", FEATURES), "actions")["names"], "actions.names")}
+    listed = {
+        part: values for part, values in actions.items() if not (part == FEATURES and isinstance(values, Mapping))
+    }
+    found = {part: names(values, f"actions.{part}") for part, values in listed.items()}
     for part, values in found.items():
         slashed = next((value for value in values if "/" in value), None)
         if slashed and len(found) > 1:
             raise wrong(f"actions.{part}", slashed, "Leave out '/': it joins the parts of an action.")
     return found
+
+
+def action_features(table: Any, actions: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """[actions.features]: as many numbers for each action; none at all where nothing is declared."""
+    if not isinstance(table, Mapping):  # a part of the action may have this name
+        return {}
+    path = f"actions.{FEATURES}"
+    known(table, actions, path)
+    missing = next((name for name in actions if name not in table), None)
+    if missing is not None:
+        raise SettingsInvalid(
+            f"{path} leaves out {missing!r}.", field=f"{path}.{missing}", fix="Describe every action."
+        )
+    size = len(table[actions[0]]) if isinstance(table[actions[0]], list | tuple) else 0
+    for name in actions:
+        if not isinstance(table[name], list | tuple) or len(table[name]) != size or not size:
+            raise wrong(f"{path}.{name}", table[name], "Give each action a list of as many numbers.")
+    return {name: tuple(number(each, f"{path}.{name}") for each in table[name]) for name in actions}
 
 
 def reward(table: Any) -> Reward:

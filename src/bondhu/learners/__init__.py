@@ -70,17 +70,22 @@ def _field(learner: Learner[Any], name: str, arrays: Mapping[str, Array]) -> Any
 
 def carried(fresh: Any, learned: Any, places: Integers) -> Any:
     """What was learned, for another list of actions: `places [A]` says where each action of `fresh` stood in `learned`,
-    -1 for a new one, which keeps what `fresh` knows of it. Fields marked `PerAction` have an entry for each."""
+    -1 for a new one, which keeps what `fresh` knows of it. Fields marked `PerAction` have an entry for each action.
+    None where something else has another shape as well, such as the features of the actions."""
     parts = {each.name: getattr(learned, each.name) for each in fields(learned)}
     marks = {name: each.__metadata__[0] for name, each in _hints(learned).items() if hasattr(each, "__metadata__")}
     known = np.flatnonzero(places >= 0)
     for name, old in parts.items():
         if is_dataclass(old):
             parts[name] = carried(getattr(fresh, name), old, places)
+            if parts[name] is None:
+                return None
     for name, mark in marks.items():
         if isinstance(mark, PerAction):
             index = (slice(None),) * mark.axis
             old, parts[name] = parts[name], np.array(getattr(fresh, name))
+            if np.delete(old.shape, mark.axis).tolist() != np.delete(parts[name].shape, mark.axis).tolist():
+                return None
             parts[name][(*index, known)] = old[(*index, places[known])]
     for name, mark in marks.items():
         if isinstance(mark, Derived):

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bondhu.errors import BondhuError
-from bondhu.policies.by_value import ByValue
 from bondhu.registry.lifecycle import BASELINE
 from bondhu.serve.ids import Draws
 from bondhu.serve.live import Live, masks
-from bondhu.serve.messages import Audit, Candidate
+from bondhu.serve.messages import Audit, Candidate, Moved
 from bondhu.types import Acting, Array, Decision, Feedback
+
+NORMAL_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 
 
 def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str | None], Acting]) -> Audit:
@@ -22,13 +23,15 @@ def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str
     try:
         acting = restore(None if decision.version == BASELINE else decision.version)
         candidates, replayed = decided_again(decision, acting)
+        moved = what_moved(decision, acting) if decision.action in acting.actions else []
     except BondhuError as error:
         why = f"It cannot be decided again with version {decision.version!r}: {error}"
         return Audit(decision._asdict(), [], False, why, False, feedback)
     best = max(each.probability for each in candidates)
     taken = next((each for each in candidates if each.action == decision.action), Candidate(decision.action, 0.0, None))
     explored = taken.probability < best
-    return Audit(decision._asdict(), candidates, explored, reason(decision, taken, candidates), replayed, feedback)
+    why, unit = reason(decision, taken, candidates), "value" if acting.beliefs else "probability"
+    return Audit(decision._asdict(), candidates, explored, why, replayed, feedback, moved, unit)
 
 
 def decided_again(decision: Decision, acting: Acting) -> tuple[list[Candidate], bool]:
@@ -41,20 +44,42 @@ def decided_again(decision: Decision, acting: Acting) -> tuple[list[Candidate], 
     same = acting.actions[int(choice.action[0])] == decision.action
     same = same and math.isclose(float(choice.probability[0]), decision.probability, rel_tol=1e-9)
     probabilities = policy.distribution(observation, allowed)[0].tolist()
-    values = expected(acting, observation)
+    known = believed(acting, observation)
     candidates = [
-        Candidate(name, probability, value)
-        for name, probability, value in zip(acting.actions, probabilities, values, strict=True)
+        Candidate(name, probability, *of_action)
+        for name, probability, of_action in zip(acting.actions, probabilities, known, strict=True)
         if name in decision.allowed
     ]
     return candidates, same
 
 
-def expected(acting: Acting, observation: Array) -> list[float | None]:
-    """What the version expects of each action, where it acts by such values."""
-    if not isinstance(acting.policy, ByValue):
-        return [None] * len(acting.actions)
-    return [float(each) for each in np.asarray(acting.policy.values(observation))[0]]
+def believed(acting: Acting, observation: Array) -> list[tuple[float | None, ...]]:
+    """Value, 95 % interval and tries of each action, as far as the version knows them."""
+    if acting.beliefs is None:
+        return [(None, None, None, None)] * len(acting.actions)
+    belief = acting.beliefs(observation)
+    half = NORMAL_95 * belief.error[0]
+    columns = (belief.value[0], belief.value[0] - half, belief.value[0] + half, belief.tries[0])
+    return [*zip(*(np.asarray(column, float).tolist() for column in columns), strict=True)]
+
+
+def what_moved(decision: Decision, acting: Acting) -> list[Moved]:
+    """By field: how much better the action looked beside the other allowed ones than it would, on average, with other
+    typical values of that field alone (occlusion; Zeiler & Fergus 2014)."""
+    allowed, _ = masks(acting.actions, [decision.allowed])
+    action = acting.actions.index(decision.action)
+
+    def advantage(observation: Array) -> Array:
+        if acting.beliefs is None:
+            rows = np.broadcast_to(allowed, (len(observation), allowed.shape[1]))
+            return np.asarray(acting.policy.distribution(observation, rows)[:, action])
+        value = acting.beliefs(observation).value
+        return np.asarray(value[:, action] - value[:, allowed[0]].mean(axis=1))
+
+    here = float(advantage(acting.encoder.one(decision.context)[None])[0])
+    elsewhere = acting.encoder.variations(decision.context)
+    moved = [Moved(name, here - float(advantage(seen).mean())) for name, seen in elsewhere.items()]
+    return sorted(moved, key=lambda each: -abs(each.by))
 
 
 def reason(decision: Decision, taken: Candidate, candidates: Sequence[Candidate]) -> str:

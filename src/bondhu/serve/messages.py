@@ -83,6 +83,16 @@ class Candidate(msgspec.Struct, frozen=True):
     action: str
     probability: float
     value: float | None  # what the version expected of it, where it says so
+    low: float | None = None  # the value lies between these with 95 % confidence, as far as the version knows itself
+    high: float | None = None
+    tries: float | None = None  # decisions that stand behind the value
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What one field of the context did to the decision."""
+
+    field: str
+    by: float  # how much better the action looked, beside the others, than with other values of the field
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -94,6 +104,8 @@ class Audit(msgspec.Struct, frozen=True):
     why: str
     replayed: bool  # whether deciding again gives this action with this probability
     feedback: Sequence[Mapping[str, Any]]
+    moved: Sequence[Moved] = ()  # what moved it most comes first
+    moved_in: str = "value"  # the unit of `moved`: "value", or "probability" of a policy that does not act by values
 
 
 class Problem(msgspec.Struct, frozen=True):

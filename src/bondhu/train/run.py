@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from bondhu import learners
 from bondhu.errors import StateCorrupt
 from bondhu.log.join import JoinReport, join, only, read_window
-from bondhu.ports import Deployment, Version
+from bondhu.ports import Deployment, Domain, Version
 from bondhu.registry.names import new_version_id
 from bondhu.train.window import Window, held_out, next_window, parent_id, people
 from bondhu.types import Batch, Learner, Metrics, Spec
@@ -26,6 +27,7 @@ class Plan:
     days_back: float = 7.0
     minimum_interactions: int = 5  # users with fewer decisions in the window are left out
     holdout: float = 0.2  # share of people kept back for judging
+    explore: bool = False  # whether the version acts with the learner's own exploration
     from_scratch: bool = False  # forget what earlier versions learned, and read the whole log
 
 
@@ -48,7 +50,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
     batch, report = training_batch(deployment, learner, plan, window)
     if not len(batch):
         return Trained(None, window, report, {})
-    state = _starting_state(learner, parent, deployment, rng)
+    parent, state = starting_state(learner, parent, domain, rng)
     state, metrics = learner.update(state, batch, rng)
     version = Version(
         id=new_version_id(now, rng),
@@ -62,6 +64,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
         notes={
             "window_start": max(window.start, 0.0),
             "window_end": window.end,
+            "explore": plan.explore,
             "holdout": min(plan.holdout, parent.notes["holdout"])
             if parent
             else plan.holdout,  # of nobody it learned from
@@ -91,7 +94,7 @@ def training_batch(
 
 
 def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
-    """The version to learn on from, if it is of the same learner, fields and actions."""
+    """The version to learn on from, if it is of the same learner and fields; actions may have come and gone."""
     name = parent_id(deployment.registry.events(deployment.domain.name))
     if name is None:
         return None
@@ -99,16 +102,28 @@ def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
         parent = deployment.registry.load(name)
     except StateCorrupt as error:
         raise type(error)(error.what, fix="Start over without it: `bondhu train --from-scratch`.") from error
-    now = deployment.domain.describe()
-    same = all(parent.description[part] == now[part] for part in ("fields", "actions"))
-    return parent if same and parent.learner == learner else None
+    same = parent.description["fields"] == deployment.domain.describe()["fields"] and parent.learner == learner
+    return parent if same else None
 
 
-def _starting_state(
-    learner: Learner[Any], parent: Version | None, deployment: Deployment, rng: np.random.Generator
-) -> Any:
+def actions_of(version: Version) -> list[str]:
+    """The names of the actions that a version knows, in its order."""
+    return ["/".join(values) for values in product(*(values for _, values in version.description["actions"]))]
+
+
+def starting_state(
+    learner: Learner[Any], parent: Version | None, domain: Domain, rng: np.random.Generator
+) -> tuple[Version | None, Any]:
+    """What the parent has learned, new actions as `init` knows them, and the parent; without one that fits, `init`."""
     from gymnasium.spaces import Discrete
 
-    spec = Spec(deployment.domain.encoder(learner.observes).space, Discrete(len(deployment.domain.actions)))
-    fresh = learner.init(spec, rng)
-    return learners.unpack(learner, parent.state) if parent else fresh
+    space = domain.encoder(learner.observes).space
+    fresh = learner.init(Spec(space, Discrete(len(domain.actions)), domain.action_features), rng)
+    if parent is None:
+        return None, fresh
+    known, learned = actions_of(parent), learners.unpack(learner, parent.state)
+    if known == list(domain.actions):
+        return parent, learned
+    places = np.array([known.index(name) if name in known else -1 for name in domain.actions])
+    carried = learners.carried(fresh, learned, places) if (places >= 0).any() else None
+    return (None, fresh) if carried is None else (parent, carried)
