@@ -18,6 +18,16 @@ class Signal:
     weight: float
     low: float = 0.0
     high: float = 1.0
+    error: float = 0.0  # standard deviation of what the weight may really be
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One part of a vector reward: worth x value of signals, worth of an action as such, and of its being fresh."""
+
+    signals: Mapping[str, float] = field(default_factory=dict)
+    actions: Mapping[str, float] = field(default_factory=dict)  # by name; others are worth 0
+    fresh: float = 0.0  # of an action that was not taken before in the same session
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class Reward:
     default: float = 0.0  # reward of a decision nobody said anything about
     wait: float = 86_400.0  # seconds after which missing feedback counts as the default
     count_late: bool = False  # whether feedback after `wait` still changes the reward; it is reported either way
+    delay_horizon: float = 0.0  # seconds back over which delays are learned: feedback in time then stands for later one
+    objectives: Mapping[str, Objective] = field(default_factory=dict)  # the parts of a vector reward by name
 
 
 class Domain(Protocol):

@@ -151,6 +151,11 @@ def joined(report: JoinReport) -> dict[str, str]:
     """What became of the decisions and the feedback of a window; only what there was."""
     lines = {
         "outstanding": (report.outstanding, "still wait for feedback; a later training takes them up"),
+        "reward to come": (round(report.outstanding_reward, 2), "is expected of feedback that is still on its way"),
+        **{
+            f"{name} in time": (round(100 * share, 1), "% of all that comes; it stands for the rest")
+            for name, share in report.arrived.items()
+        },
         "without feedback": (report.defaulted, "count as the default reward"),
         "of users with too few": (report.too_few, "left out"),
         "cut off": (report.cut, "left out: nobody knows what came next"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete, Space
 
-from bondhu.domains import tables
+from bondhu.domains import reward_tables, tables
 from bondhu.domains.encoders import CodeEncoder, Decoder, FeatureEncoder
 from bondhu.domains.fields import Category, Field, Number
 from bondhu.errors import InvalidInput, SettingsInvalid, nearest
@@ -44,6 +44,7 @@ class DeclaredDomain:
     idle: float = DEFAULT_IDLE  # seconds
     default: str = UNIFORM  # action of the baseline
     rules: tuple[Condition, ...] = ()
+    objectives: Mapping[str, Any] = field(default_factory=dict)  # of the reward, as written
     described: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # features of the actions, if declared
 
     @cached_property
@@ -86,10 +87,12 @@ class DeclaredDomain:
                 "default": self.reward.default,
                 "wait": self.reward.wait,
                 "count_late": self.reward.count_late,
+                "delay_horizon": self.reward.delay_horizon,
                 "signals": {
-                    name: {"weight": signal.weight, "range": [signal.low, signal.high]}
+                    name: {"weight": signal.weight, "range": [signal.low, signal.high], "error": signal.error}
                     for name, signal in self.reward.signals.items()
                 },
+                "objectives": dict(self.objectives),
             },
             "baseline": {
                 "default": self.default,
@@ -145,10 +148,11 @@ def from_table(table: Mapping[str, Any]) -> DeclaredDomain:
         name=name,
         fields=fields,
         parts=parts,
-        reward=tables.reward(table.get("reward", {})),
+        reward=reward_tables.reward(table.get("reward", {}), parts),
         idle=tables.number(head.get("idle", DEFAULT_IDLE), "domain.idle", least=0.0),
         default=default,
         rules=rules,
+        objectives=table.get("reward", {}).get("objectives", {}),
         described=tables.action_features(table["actions"].get(tables.FEATURES), actions),
     )
 

@@ -10,8 +10,6 @@ from typing import Any
 from bondhu.domains.fields import Category, Field, Number
 from bondhu.domains.wide_fields import Person, Text, Vector
 from bondhu.errors import SettingsInvalid, nearest
-from bondhu.ports import Reward, Signal
-from bondhu.types import SESSION_CUT, SESSION_END
 
 Table = Mapping[str, Any]
 FEATURES = "features"  # key of the actions' features in [actions]
@@ -147,7 +145,7 @@ _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[str, Table, str], Field]]]
 }
 
 
-# --------------------------------------------------------------------------------------------------- actions and reward
+# ------------------------------------------------------------------------------------------------------------- actions
 
 
 def parts(actions: Any) -> dict[str, tuple[str, ...]]:
@@ -184,31 +182,3 @@ def action_features(table: Any, actions: Sequence[str]) -> dict[str, tuple[float
         if not isinstance(table[name], list | tuple) or len(table[name]) != size or not size:
             raise wrong(f"{path}.{name}", table[name], "Give each action a list of as many numbers.")
     return {name: tuple(number(each, f"{path}.{name}") for each in table[name]) for name in actions}
-
-
-def reward(table: Any) -> Reward:
-    """[reward] and [reward.signals]."""
-    known(table, ("default", "wait", "count_late", "signals"), "reward")
-    signals = table.get("signals")
-    if not isinstance(signals, Mapping) or not signals:
-        fix = "Say what each kind of feedback is worth, such as like = 1.0."
-        raise SettingsInvalid("[reward.signals] declares no signal.", field="reward.signals", value=signals, fix=fix)
-    return Reward(
-        signals={name: _signal(name, worth) for name, worth in signals.items()},
-        default=number(table.get("default", Reward.default), "reward.default"),
-        wait=number(table.get("wait", Reward.wait), "reward.wait", least=0.0),
-        count_late=truth(table.get("count_late", Reward.count_late), "reward.count_late"),
-    )
-
-
-def _signal(name: str, worth: Any) -> Signal:
-    key = f"reward.signals.{name}"
-    if name in (SESSION_END, SESSION_CUT):
-        raise wrong(key, worth, "This name says how a session stopped and carries no reward; choose another.")
-    if not isinstance(worth, Mapping):
-        return Signal(number(worth, key))
-    known(worth, ("weight", "range"), key)
-    if "weight" not in worth:
-        raise SettingsInvalid(f"{key}.weight is missing.", field=f"{key}.weight", fix="Give a number.")
-    low, high = span(worth.get("range", [Signal.low, Signal.high]), f"{key}.range")
-    return Signal(number(worth["weight"], f"{key}.weight"), low, high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, nan, nextafter
 from typing import Any, TypeVar
 
@@ -12,10 +12,11 @@ from gymnasium.spaces import Space
 
 from bondhu.errors import InvalidInput
 from bondhu.log.collection import paused_collection
+from bondhu.log.delays import arrived, learn, outstanding_reward
 from bondhu.log.rewards import hear
-from bondhu.log.sessions import chain, people
+from bondhu.log.sessions import Chain, chain, people
 from bondhu.ports import Domain, Log
-from bondhu.types import Array, Batch, Booleans, Floats, Integers, Records
+from bondhu.types import Array, Batch, Booleans, Columns, Floats, Integers, Records
 
 Item = TypeVar("Item")
 
@@ -40,6 +41,8 @@ class JoinReport:
     too_few: int  # decisions left out, because their user has too few
     unfit: int = 0  # decisions left out, because their context is not what the domain declares now
     unfit_why: str = ""  # what is wrong with the first of them
+    outstanding_reward: float = 0.0  # what is still expected to come for all of them, and will count
+    arrived: Mapping[str, float] = field(default_factory=dict)  # of each signal, the share that comes in time
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Facts:
     following: Integers  # row of the next decision of the session; -1: none
     action: Integers  # position among the domain's actions; -1: it is no longer one
     masks: Booleans  # [S, A] each set of allowed actions
+    objectives: Columns  # the parts of a vector reward
 
 
 def settlement(domain: Domain) -> float:
@@ -67,9 +71,11 @@ def settlement(domain: Domain) -> float:
 
 
 def read_window(domain: Domain, log: Log, start: float, end: float) -> Records:
-    """What `join` needs for the decisions that settle in (start, end]: those, and the ones that followed them."""
+    """What `join` needs for the decisions that settle in (start, end]: those, the ones that followed them, and where
+    delays are modelled those of the horizon."""
     # a second of slack: `time + settlement` rounds otherwise than `start - settlement`
-    return log.read(domain.name, start - settlement(domain) - 1.0, nextafter(end, inf))
+    earliest = min(start - settlement(domain) - 1.0, end - (domain.reward.delay_horizon or 0.0))
+    return log.read(domain.name, earliest, nextafter(end, inf))
 
 
 def join(
@@ -112,7 +118,10 @@ def _join(domain: Domain, records: Records, window: tuple[float, float, int], ob
     start, end, minimum_interactions = window
     settles = records.time + settlement(domain)
     inside: Booleans = (settles > start) & (settles <= end)
-    heard = hear(domain.reward, records, settles, inside)
+    young = (settles > end) | (inside if domain.reward.delay_horizon else False)
+    delays = learn(domain.reward, records, end) if domain.reward.delay_horizon or young.any() else {}
+    in_time = arrived(domain.reward, delays) if domain.reward.delay_horizon else {}
+    heard = hear(domain.reward, records, settles, inside, in_time)
     links = chain(records, domain.idle, heard)
     action, masks = _choices(records, domain.actions)
 
@@ -143,8 +152,11 @@ def _join(domain: Domain, records: Records, window: tuple[float, float, int], ob
         unknown_actions=len(settled) - len(known),
         cut=len(known) - len(seen),
         too_few=len(seen) - len(rows),
+        outstanding_reward=outstanding_reward(domain.reward, delays, records, end, young),
+        arrived=in_time,
     )
-    batch = _batch(domain, records, Facts(heard.reward, links.following, action, masks), rows, observes)
+    facts = Facts(heard.reward, links.following, action, masks, _objectives(domain, heard.values, links, action))
+    batch = _batch(domain, records, facts, rows, observes)
     return Joined(batch, report, rows)
 
 
@@ -187,6 +199,25 @@ def _choices(records: Records, actions: Sequence[str]) -> tuple[Integers, Boolea
     return action, masks
 
 
+def _objectives(domain: Domain, values: Columns, links: Chain, action: Integers) -> Columns:
+    """The declared parts of a vector reward `[T]`, and what was said of each signal of uncertain weight."""
+    uncertain = {name: values[name] for name, signal in domain.reward.signals.items() if signal.error > 0}
+    found = {}
+    for name, objective in domain.reward.objectives.items():
+        of_action = np.array([objective.actions.get(each, 0.0) for each in domain.actions] + [0.0])
+        said = sum((worth * values[signal] for signal, worth in objective.signals.items()), start=np.zeros(len(action)))
+        found[name] = said + of_action[action] + objective.fresh * _fresh(links, action)
+    return {**found, **uncertain}
+
+
+def _fresh(links: Chain, action: Integers) -> Booleans:
+    """Whether each action was not taken before in its session: `[T]`."""
+    pair = links.session[links.order] * (action.max(initial=0) + 2) + action[links.order]
+    fresh = np.zeros(len(action), bool)
+    fresh[links.order[np.unique(pair, return_index=True)[1]]] = True
+    return fresh
+
+
 def _batch(domain: Domain, records: Records, facts: Facts, rows: Integers, observes: type[Space[Any]]) -> Batch:
     """These rows, and what the ones that followed them looked like, in the batch or not."""
     count, following = len(rows), facts.following[rows]
@@ -217,6 +248,7 @@ def _batch(domain: Domain, records: Records, facts: Facts, rows: Integers, obser
         time=records.time[rows],
         memo=records.memo[rows],
         context={name: column[place] for name, column in columns.items()},
+        objectives={name: column[rows] for name, column in facts.objectives.items()},
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bondhu.ports import Reward, Signal
-from bondhu.types import SESSION_CUT, SESSION_END, Array, Booleans, Floats, Integers, Records
+from bondhu.types import SESSION_CUT, SESSION_END, Array, Booleans, Columns, Floats, Integers, Records
 
 UNKNOWN = Signal(weight=np.nan)
 
@@ -18,6 +18,7 @@ class Heard:
     """Feedback by decision [T], and counts of what was said of the decisions inside of the window."""
 
     reward: Floats
+    values: Columns  # by name, what was said of each signal that is asked for by itself, added up: [T]
     silent: Booleans  # nothing was said in time: the reward is the default
     ended: Booleans  # nothing follows
     cut: Booleans  # something followed, but nobody saw it
@@ -27,8 +28,13 @@ class Heard:
     unknown_signals: Mapping[str, int]
 
 
-def hear(reward: Reward, records: Records, settles: Floats, inside: Booleans) -> Heard:
-    """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions."""
+def hear(
+    reward: Reward, records: Records, settles: Floats, inside: Booleans, arrived: Mapping[str, float] | None = None
+) -> Heard:
+    """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions.
+
+    `arrived`: the share of each signal's feedback that comes in time; feedback in time then stands for all of it.
+    """
     decisions, row = len(records.time), records.feedback_decision
     names, said = records.feedback_signal.values, records.feedback_signal.codes
     signals = [reward.signals.get(name, UNKNOWN) for name in names]
@@ -38,6 +44,8 @@ def hear(reward: Reward, records: Records, settles: Floats, inside: Booleans) ->
     known = scored | ends | cuts
     here = inside[row]
     value = np.clip(records.feedback_value, low, high)
+    if arrived:
+        value = value / np.array([arrived.get(name, 1.0) for name in names])[said]
     worth = weight * value
     in_time = records.feedback_time <= np.where(scored, (records.time + reward.wait)[row], settles[row])
     counts = scored & (in_time | reward.count_late)
@@ -46,14 +54,25 @@ def hear(reward: Reward, records: Records, settles: Floats, inside: Booleans) ->
     strange = np.bincount(said[~known & here], minlength=len(names)).tolist()
     return Heard(
         reward=np.where(silent, reward.default, np.bincount(row[counts], worth[counts], decisions)),
+        values={
+            name: np.bincount(row[these], value[these], decisions).astype(np.float64)
+            for name in asked_for(reward)
+            for these in [counts & records.feedback_signal.among(name)]
+        },
         silent=silent,
         ended=_marked(row[ends & in_time], decisions),
         cut=_marked(row[cuts & in_time], decisions),
         late=int(late.sum()),
         late_reward=float(worth[late & scored].sum()),
-        clipped=int((scored & here & (value != records.feedback_value)).sum()),
+        clipped=int((scored & here & ((records.feedback_value < low) | (records.feedback_value > high))).sum()),
         unknown_signals={name: count for name, count in zip(names, strange, strict=True) if count},
     )
+
+
+def asked_for(reward: Reward) -> set[str]:
+    """The signals whose values are needed one by one: those of objectives, and those of uncertain weight."""
+    uncertain = {name for name, signal in reward.signals.items() if signal.error > 0}
+    return uncertain.union(*(objective.signals for objective in reward.objectives.values()))
 
 
 def _each(signals: list[Signal], part: str) -> Array:
