@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -288,7 +288,8 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SqliteLog(path)
     registry = DiskRegistry(settings.path(settings.store.registry))
-    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), gate_rules(settings.gate), now)
+    rules = gate_rules(settings.gate, [each["name"] for each in domain.describe()["fields"]])
+    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, now)
 
 
 def open_domain(settings: Settings) -> Domain:
@@ -317,14 +318,25 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def gate_rules(table: Mapping[str, Any]) -> GateRules:
-    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule."""
+def gate_rules(table: Mapping[str, Any], fields: Sequence[str] = ()) -> GateRules:
+    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule, or field of the context to group by."""
     names = list(GateRules.__dataclass_fields__)
+    checked: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
             raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
-        truth = isinstance(getattr(GateRules, key), bool)
-        if not (type(value) is bool if truth else type(value) in (int, float) and math.isfinite(value)):
-            fix = "Write true or false." if truth else "Write a number."
+        fix = _misfit(getattr(GateRules, key), value, fields)
+        if fix:
             raise SettingsInvalid(f"Setting gate.{key} got {value!r}.", field=f"gate.{key}", value=value, fix=fix)
-    return replace(GateRules(), **table)
+        checked[key] = tuple(value) if isinstance(value, list) else value
+    return replace(GateRules(), **checked)
+
+
+def _misfit(default: object, value: Any, fields: Sequence[str]) -> str | None:
+    """What to write instead where a value is not of the kind that a rule has."""
+    if isinstance(default, tuple):
+        unknown = [each for each in value if each not in fields] if isinstance(value, list) else [value]
+        return f"List fields of the context. {nearest(str(unknown[0]), fields)}" if unknown else None
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "Write true or false."
+    return None if type(value) in (int, float) and math.isfinite(value) else "Write a number."

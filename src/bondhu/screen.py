@@ -93,6 +93,11 @@ def estimates(title: str, by_policy: Mapping[str, Mapping[str, Estimate]]) -> No
     refusals(by_policy)
 
 
+def interval(result: Estimate) -> str:
+    """A value with its interval, or a dash."""
+    return "—" if result.refused else f"{result.value:+.4f} ({result.low:+.4f} to {result.high:+.4f})"
+
+
 def refusals(by_policy: Mapping[str, Mapping[str, Estimate]]) -> None:
     """Why estimates were refused, each reason once."""
     for policy, results in by_policy.items():
@@ -174,6 +179,13 @@ def judgement(candidate: str, live: str, result: Judgement) -> None:
     whose = "people kept back from training" if result.held_out else "everybody, also people it was trained on"
     title = f"On {result.report.rows:,} decisions of {whose}"
     estimates(title, {candidate: result.candidate, live: result.live})
+    if result.parts.groups:
+        rows = [(name, interval(each), f"{len(each.terms):,}") for name, each in result.parts.groups.items()]
+        table("Advantage within groups", ("group", "advantage", "decisions"), rows)
+    if result.parts.objectives:
+        pairs = result.parts.objectives.items()
+        rows = [(name, interval(ours), interval(theirs)) for name, (ours, theirs) in pairs]
+        table("Parts of the reward", ("part", candidate, live), rows)
     verdict(result.verdict)
 
 

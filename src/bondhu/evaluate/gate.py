@@ -26,6 +26,8 @@ class GateRules:
     margin: float = 0.0  # reward of a decision
     maximum_exploration: float = 0.05  # rate at which production acts at random
     confidence: float = 0.95  # of the interval of the advantage
+    groups: tuple[str, ...] = ()  # fields of the context: no group by one of them may lose for sure
+    maximum_group_loss: float = 0.0  # reward of a decision that a group may lose
 
 
 class Finding(NamedTuple):
@@ -63,9 +65,13 @@ def gate(
     facts: Mapping[str, float],
     rules: GateRules,
     *,
-    session: Integers | None = None,
+    advantage: Estimate | None = None,
+    groups: Mapping[str, Estimate] | None = None,
 ) -> Verdict:
     """Promote, wait for more data, or refuse. `facts` hold `interactions` and the `exploration` of production.
+
+    `advantage` is the `difference` of the two, made here of rows that are independent unless it is given; `groups` are
+    the advantages within groups of people.
 
     Statistics are judged only where there is enough data for them: waiting comes before refusing on a guess, and
     what no amount of data mends is refused at once.
@@ -73,13 +79,14 @@ def gate(
     for name in ("interactions", "exploration"):
         if not isfinite(facts.get(name, np.nan)):
             raise InvalidInput(f"The gate needs the fact {name!r}.", field=name, value=facts.get(name))
-    advantage = difference(candidate, live, rules.confidence, session=session)
+    advantage = difference(candidate, live, rules.confidence) if advantage is None else advantage
     findings = [_interactions(facts["interactions"], rules), _exploration(facts["exploration"], rules)]
     findings.append(_evidence(candidate, rules))
     if all(finding.decision != "wait" for finding in findings) and candidate.refused is None:
         findings.append(_average(candidate, rules))
         if rules.must_beat_live:
             findings.append(_advantage(advantage, rules))
+        findings += [_group(name, each, rules) for name, each in (groups or {}).items()]
     decision = next(each for each in ("refuse", "wait", "promote") if any(f.decision == each for f in findings))
     figures = {
         "interactions": facts["interactions"],
@@ -88,6 +95,7 @@ def gate(
         **_figures("candidate", candidate),
         **_figures("live", live),
         **_figures("advantage", advantage),
+        **{name: figure for group, of in (groups or {}).items() for name, figure in _figures(group, of).items()},
     }
     return Verdict(decision, tuple(each.sentence for each in findings if each.decision == decision), figures)
 
@@ -133,6 +141,13 @@ def _evidence(candidate: Estimate, rules: GateRules) -> Finding:
         f"The log is worth {effective:,.0f} effective samples for the candidate, at least "
         f"{rules.minimum_effective_samples:,.0f}.",
     )
+
+
+def _group(name: str, advantage: Estimate, rules: GateRules) -> Finding:
+    figures = f"The advantage where {name} is {advantage.value:+.4g} ({advantage.low:+.4g} to {advantage.high:+.4g})"
+    if advantage.high < -rules.maximum_group_loss:
+        return Finding("refuse", f"{figures}: a gain of others would be paid by them.")
+    return Finding("promote", f"{figures}, not surely below {-rules.maximum_group_loss:+.4g}.")
 
 
 def _average(candidate: Estimate, rules: GateRules) -> Finding:

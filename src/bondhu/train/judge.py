@@ -6,15 +6,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu.errors import InvalidInput
-from bondhu.evaluate.gate import GateRules, gate
+from bondhu.errors import InvalidInput, UnknownName, nearest
+from bondhu.evaluate.gate import GateRules, difference, gate
+from bondhu.evaluate.parts import Seen, by_group, of_objectives, weight_error, widened
 from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.ports import Deployment
 from bondhu.train.window import Window, held_out, people
-from bondhu.types import Acting, Batch, Estimate, Estimator, Verdict
+from bondhu.types import Acting, Batch, Estimate, Estimator, Names, Verdict
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the advantage of the candidate over the live policy is made of."""
+
+    advantage: Estimate  # uncertain weights allowed for
+    groups: Mapping[str, Estimate]  # the advantage within groups, such as "mood = happy"
+    objectives: Mapping[str, tuple[Estimate, Estimate]]  # each part of a vector reward: candidate and live
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Judgement:
     live: Mapping[str, Estimate]
     verdict: Verdict
     report: JoinReport
+    parts: Parts
     held_out: float  # share of people that the decisions are of; 0: everybody
 
 
@@ -42,10 +54,49 @@ def judge(  # noqa: PLR0913  all that a verdict rests on
     """Estimate both on the held-out decisions of the window; the gate looks at the last estimator and at `facts`: the
     `interactions` that the candidate was trained on and the `exploration` of production."""
     batch, report = evaluation_batch(deployment, window, holdout)
-    of_candidate, of_live = (_estimates(acting, batch, deployment, estimators) for acting in (candidate, live))
-    chosen = estimators[-1].name
-    verdict = gate(of_candidate[chosen], of_live[chosen], facts, rules, session=batch.session)
-    return Judgement(of_candidate, of_live, verdict, report, holdout)
+    ours, theirs = (_seen(acting, batch, deployment) for acting in (candidate, live))
+    of_candidate, of_live = (_estimates(seen, estimators) for seen in (ours, theirs))
+    last = estimators[-1]
+    advantage = difference(of_candidate[last.name], of_live[last.name], rules.confidence, session=batch.session)
+    parts = Parts(advantage, {}, {})
+    if not (isinstance(ours, str) or isinstance(theirs, str) or advantage.refused):
+        parts = parts_of(advantage, last, (ours, theirs), deployment, rules)
+    verdict = gate(
+        of_candidate[last.name], of_live[last.name], facts, rules, advantage=parts.advantage, groups=parts.groups
+    )
+    return Judgement(of_candidate, of_live, verdict, report, parts, holdout)
+
+
+def parts_of(
+    advantage: Estimate, estimator: Estimator, pair: tuple[Seen, Seen], deployment: Deployment, rules: GateRules
+) -> Parts:
+    """The advantage with uncertain weights allowed for, within groups, and in the parts of the vector reward."""
+    batch = pair[0].batch
+    errors = {name: each.error for name, each in deployment.domain.reward.signals.items() if each.error > 0}
+    sessions = len(np.unique(batch.session))
+    allowed_for = widened(advantage, weight_error(estimator, pair, errors), rules.confidence, sessions)
+    groups = {
+        f"{name} = {value}": each
+        for name in rules.groups
+        for value, each in by_group(advantage, groups_of(batch, name), rules.confidence, batch.session).items()
+    }
+    ours, theirs = (of_objectives(estimator, seen) for seen in pair)
+    return Parts(allowed_for, groups, {name: (ours[name], theirs[name]) for name in ours})
+
+
+def groups_of(batch: Batch, name: str) -> Names:
+    """Which value, or range of a number, each row has in a field of the context: `[T]`."""
+    if name not in batch.context:
+        raise UnknownName(f"No field {name!r}.", field="groups", value=name, fix=nearest(name, batch.context))
+    column = batch.context[name]
+    if column.dtype == object:
+        return Names.of(column.tolist())
+    if column.ndim > 1:
+        raise InvalidInput(f"Field {name!r} is a vector.", field="groups", value=name, fix="Group by another field.")
+    codes = batch.observation[:, list(batch.context).index(name)]
+    values, number = np.unique(codes, return_inverse=True)
+    ends = [(column[codes == code].min(), column[codes == code].max()) for code in values]
+    return Names(number.ravel(), [f"{low:g} to {high:g}" for low, high in ends])
 
 
 def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> tuple[Batch, JoinReport]:
@@ -57,16 +108,19 @@ def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> 
     return joined.batch, joined.report
 
 
-def _estimates(
-    acting: Acting, batch: Batch, deployment: Deployment, estimators: Sequence[Estimator]
-) -> dict[str, Estimate]:
-    """Every estimator's view; refusals where the version knows other actions or fields than are declared now."""
+def _seen(acting: Acting, batch: Batch, deployment: Deployment) -> Seen | str:
+    """The policy and the batch as it observes it; the reason where it knows other actions or fields than declared."""
     try:
         if acting.actions != tuple(deployment.domain.actions):
             raise InvalidInput("[actions] has changed.")
-        seen = batch.seen_by(acting.encoder)
-        return {each.name: each(acting.policy, seen) for each in estimators}
+        return Seen(acting.policy, batch.seen_by(acting.encoder))
     except (KeyError, InvalidInput) as error:
         what = f"field {error} is gone from [context]." if isinstance(error, KeyError) else error.what
-        reason = f"{acting.version} was trained for another declaration: {what} Train a new version."
-        return {each.name: refusal(reason, math.nan) for each in estimators}
+        return f"{acting.version} was trained for another declaration: {what} Train a new version."
+
+
+def _estimates(seen: Seen | str, estimators: Sequence[Estimator]) -> dict[str, Estimate]:
+    """Every estimator's view."""
+    if isinstance(seen, str):
+        return {each.name: refusal(seen, math.nan) for each in estimators}
+    return {each.name: each(seen.policy, seen.batch) for each in estimators}
