@@ -1,0 +1,116 @@
+"""States of learners as arrays: taken apart to be stored, put together again, carried over to other actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from bondhu.errors import StateCorrupt
+from bondhu.types import Array, Batch, Derived, Integers, Learner, PerAction
+
+
+def pack(state: Any) -> dict[str, Array]:
+    """The fields of a learner's state as arrays; numbers become arrays without dimensions, what is in a field "a/b".
+
+    The arrays are read-only copies: what is stored stays as it is when learning goes on from it.
+    """
+    entries = state if isinstance(state, Mapping) else {each.name: getattr(state, each.name) for each in fields(state)}
+    arrays: dict[str, Array] = {}
+    for name, value in entries.items():
+        if is_dataclass(value) or isinstance(value, Mapping):
+            arrays |= {f"{name}/{part}": array for part, array in pack(value).items()}
+        else:
+            arrays[name] = np.array(value)
+            arrays[name].flags.writeable = False
+    return arrays
+
+
+def unpack(learner: Learner[Any], arrays: Mapping[str, Array]) -> Any:
+    """The state that `pack` took apart; a state within it is one of the learner in the field `inner`."""
+    return _record(learner, learner.State, arrays)
+
+
+def _record(learner: Learner[Any], kind: type[Any], arrays: Mapping[str, Array]) -> Any:
+    expected = [each.name for each in fields(kind)]
+    optional = {each.name for each in fields(kind) if each.default_factory is not MISSING}
+    found = {name.partition("/")[0] for name in arrays}
+    if not set(expected) - optional <= found <= set(expected):
+        raise StateCorrupt(
+            f"The state has the fields {sorted(found)}, not {sorted(expected)}.",
+            fix="Roll back to another version, then train again.",
+        )
+    hints = get_type_hints(kind)
+    return kind(**{name: _field(learner, hints[name], _below(name, arrays)) for name in expected if name in found})
+
+
+def _below(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """What is in a field, by the rest of its name; the field itself is ""."""
+    return {key[len(name) + 1 :]: array for key, array in arrays.items() if key == name or key.startswith(f"{name}/")}
+
+
+def _field(learner: Learner[Any], hint: Any, within: Mapping[str, Array]) -> Any:
+    if "" in within:
+        return within[""] if within[""].ndim else within[""].item()
+    if get_origin(hint) is Mapping:
+        kind = get_args(hint)[1]
+        names = dict.fromkeys(key.partition("/")[0] for key in within)
+        return {name: _field(learner, kind, _below(name, within)) for name in names}
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _record(learner, hint, within)
+    inner: Learner[Any] = learner.inner  # type: ignore[attr-defined]  # what a learner calls another that it holds
+    return unpack(inner, within)
+
+
+def carried(fresh: Any, learned: Any, places: Integers) -> Any:
+    """What was learned, for another list of actions: `places [A]` says where each action of `fresh` stood in `learned`,
+    -1 for a new one, which keeps what `fresh` knows of it. Fields marked `PerAction` have an entry for each action.
+    None where something else has another shape as well, such as the features of the actions."""
+    marks = {name: hint.__metadata__[0] for name, hint in _hints(learned).items() if hasattr(hint, "__metadata__")}
+    parts = {
+        each.name: _carried(getattr(fresh, each.name), getattr(learned, each.name), marks.get(each.name), places)
+        for each in fields(learned)
+    }
+    if any(part is None for part in parts.values()):
+        return None
+    for name, mark in marks.items():
+        if isinstance(mark, Derived):
+            parts[name] = mark.function(parts[mark.source])
+    return type(learned)(**parts)
+
+
+def _carried(new: Any, old: Any, mark: Any, places: Integers) -> Any:
+    """One field."""
+    if isinstance(old, Mapping):
+        parts = {key: carried(new[key], each, places) for key, each in old.items()}
+        return None if any(part is None for part in parts.values()) else parts
+    if isinstance(old, Batch):
+        return renumbered(old, places)
+    if is_dataclass(old):
+        return carried(new, old, places)
+    if not isinstance(mark, PerAction):
+        return old
+    if np.delete(old.shape, mark.axis).tolist() != np.delete(new.shape, mark.axis).tolist():
+        return None
+    known, index = np.flatnonzero(places >= 0), (slice(None),) * mark.axis
+    moved = np.array(new)
+    moved[(*index, known)] = old[(*index, places[known])]
+    return moved
+
+
+def renumbered(batch: Batch, places: Integers) -> Batch:
+    """Decisions as they stand in another list of actions; those whose action, or whose choice, is gone are left out."""
+    number = np.full(max(batch.allowed.shape[1], 1), -1)
+    number[places[places >= 0]] = np.flatnonzero(places >= 0)
+    masks = {
+        name: np.where(places >= 0, getattr(batch, name)[:, places], False) for name in ("allowed", "next_allowed")
+    }
+    action = number[batch.action]
+    stuck = (batch.discount > 0) & ~masks["next_allowed"].any(axis=1)
+    return replace(batch, action=action, **masks).take((action >= 0) & ~stuck)
+
+
+def _hints(state: Any) -> dict[str, Any]:
+    return get_type_hints(type(state), include_extras=True)
