@@ -59,6 +59,9 @@ class Domain(Protocol):
     def idle(self) -> float:
         """Seconds without a decision after which a session has ended; 0: each decision stands alone."""
 
+    def choices(self, context: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The actions that exist in this context; None: all of them."""
+
     def columns(self, contexts: Sequence[bytes]) -> Columns:
         """Decode and validate JSON contexts into typed columns; raises InvalidInput naming row, field and value."""
 

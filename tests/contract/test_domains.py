@@ -113,7 +113,8 @@ def test_the_template_declares_what_it_says() -> None:
 def test_the_fields_that_the_template_comments_out_are_valid() -> None:
     lines = template().splitlines()
     opened = [
-        line.removeprefix("# ") if line.startswith(("# [", "# kind", "# buckets", "# size")) else line for line in lines
+        line.removeprefix("# ") if line.startswith(("# [context", "# kind", "# buckets", "# size", "# most")) else line
+        for line in lines
     ]
     domain = from_table(tomllib.loads("\n".join(opened)))
     assert [field["kind"] for field in domain.describe()["fields"]] == [

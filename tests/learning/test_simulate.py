@@ -13,9 +13,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from bondhu.errors import InvalidInput
 from bondhu.learners.tabular.q_learning import QLearning
 from bondhu.policies.by_value import ByValue
+from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy
 from bondhu.policies.uniform import Uniform
-from bondhu.train.simulate import simulate
+from bondhu.train.simulate import learn, simulate
 from bondhu.types import Array, Batch, Choice, Policy, Spec
 
 RIGHT, LEFT = 1, 0
@@ -53,6 +54,22 @@ class Corridor(gymnasium.Env[int, int]):
         """At the end nothing is allowed, in cell 0 only going right."""
         masks = {0: [False, True], 3: [False, False]}
         return {"action_mask": np.array(masks.get(self.cell, [True, True]))} if self.masked else {}
+
+
+def test_learning_on_line_reaches_the_exact_values_and_reports_each_round() -> None:
+    envs = gymnasium.make_vec("CliffWalking-v1", num_envs=8, vectorization_mode="sync", max_episode_steps=200)
+    learner = QLearning(learning_rate=1.0, discount=1.0, exploration=EpsilonGreedy(0.3))
+    state, history = learn(envs, learner, rounds=40, steps=250, rng=np.random.default_rng(0))
+    assert len(history) == 40
+    walked = simulate(envs, learner.policy(state), 13, np.random.default_rng(1))
+    assert walked.reward.tolist() == [-1.0] * 104  # thirteen steps beside the cliff, in each of eight
+    assert walked.discount.sum() == 96
+
+
+def test_a_table_refuses_continuous_actions_before_anything_is_simulated() -> None:
+    envs = gymnasium.make_vec("Pendulum-v1", num_envs=1, vectorization_mode="sync")
+    with pytest.raises(InvalidInput, match="needs codes|needs a Discrete action space"):
+        learn(envs, QLearning(), rounds=1, steps=1, rng=np.random.default_rng(0))
 
 
 def corridors(*limits: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **more: Any) -> SyncVectorEnv:

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete, Space
 
 from bondhu.domains import reward_tables, tables
+from bondhu.domains.candidates import CandidateEncoder, Candidates
 from bondhu.domains.encoders import CodeEncoder, Decoder, FeatureEncoder
 from bondhu.domains.fields import Category, Field, Number
 from bondhu.errors import InvalidInput, SettingsInvalid, nearest
@@ -59,6 +60,17 @@ class DeclaredDomain:
         features = [[*row, *self.described.get(name, ())] for name, row in zip(self.actions, hot, strict=True)]
         return np.array(features, np.float64) if features[0] else None
 
+    @cached_property
+    def _candidates(self) -> Candidates | None:
+        """The field that brings the actions along, where one does."""
+        fields = (each for each in self.fields if isinstance(each, Candidates) and each.actions == self.actions)
+        return next(fields, None)
+
+    def choices(self, context: Mapping[str, Any]) -> tuple[str, ...] | None:
+        if self._candidates is None:
+            return None
+        return self.actions[: 1 + self._candidates.code(context[self._candidates.name])]
+
     def columns(self, contexts: Sequence[bytes]) -> Columns:
         return self._decoder.columns(contexts)
 
@@ -82,6 +94,7 @@ class DeclaredDomain:
             "domain": {"name": self.name, "idle": self.idle},
             "fields": [each.describe() for each in self.fields],
             "actions": [[part, list(values)] for part, values in self.parts.items()],
+            **({"candidates": self._candidates.name} if self._candidates else {}),
             "action_features": [[name, list(values)] for name, values in self.described.items()],
             "reward": {
                 "default": self.reward.default,
@@ -117,7 +130,9 @@ class DeclaredDomain:
         return CodeEncoder(self.fields)
 
     @cached_property
-    def _features(self) -> FeatureEncoder:
+    def _features(self) -> Encoder:
+        if self._candidates:
+            return CandidateEncoder(self.fields, self._candidates)
         return FeatureEncoder(self.fields)
 
     @cached_property
@@ -141,7 +156,7 @@ def from_table(table: Mapping[str, Any]) -> DeclaredDomain:
     if not isinstance(name, str) or not name.strip():
         raise tables.wrong("domain.name", name, "Give the problem a name in quotes.")
     fields = tables.fields(table.get("context"))
-    parts = tables.parts(table.get("actions"))
+    parts = tables.parts(table.get("actions"), fields)
     default, rules = _baseline(table.get("baseline", {}), fields, parts)
     actions = ["/".join(values) for values in product(*parts.values())]
     return DeclaredDomain(
@@ -165,7 +180,7 @@ def from_description(data: Mapping[str, Any]) -> DeclaredDomain:
             {
                 "domain": data["domain"],
                 "context": context,
-                "actions": {**dict(data["actions"]), **_features_of(data)},
+                "actions": _actions_of(data),
                 "reward": data["reward"],
                 "baseline": data["baseline"],
             }
@@ -178,6 +193,13 @@ def from_description(data: Mapping[str, Any]) -> DeclaredDomain:
 def _features_of(data: Mapping[str, Any]) -> dict[str, Any]:
     listed = dict(data.get("action_features", []))
     return {tables.FEATURES: listed} if listed else {}
+
+
+def _actions_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """[actions] as it was written."""
+    if "candidates" in data:
+        return {"candidates": data["candidates"]}
+    return {**dict(data["actions"]), **_features_of(data)}
 
 
 def template() -> str:

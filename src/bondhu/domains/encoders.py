@@ -145,6 +145,7 @@ def variations(fields: Sequence[Field], encoder: Encoder, context: Mapping[str, 
     return {
         field.name: np.stack([encoder.one({**context, field.name: value}) for value in field.typical])
         for field in fields
+        if len(field.typical)
     }
 
 

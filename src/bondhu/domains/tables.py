@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from bondhu.domains.candidates import Candidates
 from bondhu.domains.fields import Category, Field, Number
 from bondhu.domains.wide_fields import Person, Text, Vector
 from bondhu.errors import SettingsInvalid, nearest
@@ -136,23 +137,34 @@ def _person(name: str, table: Table, path: str) -> Field:
     return Person(name, whole(table.get("buckets", Person.buckets), f"{path}.buckets", 2, 1 << 24))
 
 
+def _candidates(name: str, table: Table, path: str) -> Field:
+    most = whole(table.get("most"), f"{path}.most", 2, 1_000)
+    return Candidates(name, most, whole(table.get("size"), f"{path}.size", 1, 1_000))
+
+
 _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[str, Table, str], Field]]] = {
     "category": (("values",), _category),
     "number": (("range", "bins", "edges"), _number),
     "text": (("buckets",), _text),
     "vector": (("size", "bits"), _vector),
     "person": (("buckets",), _person),
+    "candidates": (("most", "size"), _candidates),
 }
 
 
 # ------------------------------------------------------------------------------------------------------------- actions
 
 
-def parts(actions: Any) -> dict[str, tuple[str, ...]]:
-    """The parts of an action and their values; a flat list `names` is one part called "action"."""
+def parts(actions: Any, context: Sequence[Field] = ()) -> dict[str, tuple[str, ...]]:
+    """The parts of an action and their values; a flat list `names` is one part called "action", and so are the
+    `candidates` that a field of the context brings along."""
     if not isinstance(actions, Mapping) or not actions:
         fix = 'Write names = ["a", "b"], or one list for each part of an action.'
         raise SettingsInvalid("[actions] declares no action.", field="actions", value=actions, fix=fix)
+    if "candidates" in actions:
+        by_name = {field.name: field.actions for field in context if isinstance(field, Candidates)}
+        name = known(actions, ("candidates",), "actions")["candidates"]
+        return {"action": by_name[one_of(name, by_name, "actions.candidates")]}
     if "names" in actions:
         return {"action": names(known(actions, ("names", FEATURES), "actions")["names"], "actions.names")}
     listed = {

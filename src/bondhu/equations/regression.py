@@ -30,6 +30,7 @@ def features(observation: Array, actions: int) -> Floats:
     floats by a signed one (Weinberger et al. 2009); where they need fewer, the rest holds pairs of codes, hashed.
     """
     width = max(int((ENTRIES / actions) ** 0.5) - 1, 8)
+    observation = observation.reshape(len(observation), -1)  # features of each action side by side, where it has any
     if np.issubdtype(observation.dtype, np.integer):
         return _indicators(observation, width)
     spread = observation.std(0)

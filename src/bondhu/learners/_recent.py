@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,8 +43,3 @@ def _like(batch: Batch, rows: Batch, name: str) -> Any:
     if name == "session" and len(rows):
         return batch.session - batch.session.min(initial=0) + rows.session[-1] + 1
     return getattr(batch, name)
-
-
-def without_extras(batch: Batch) -> Batch:
-    """The batch without what is not stored."""
-    return replace(batch, context={}, objectives={})

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bondhu.errors import InvalidInput
+from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.log.checks import decode, encode, encode_lines
 from bondhu.ports import Domain, Signal
-from bondhu.serve.messages import LONGEST_ID
+from bondhu.serve.messages import LONGEST_ID, Request
 from bondhu.types import Array, Decision, Encoder
 
 Context = Mapping[str, Any]
@@ -36,6 +36,18 @@ def numbered(encoder: Encoder, number: int, context: Context) -> Array:
             f".{error.field}" if error.field not in (None, "context") else ""
         )
         raise
+
+
+def open_to(domain: Domain, request: Request) -> Sequence[str] | None:
+    """The actions that may be taken: those asked for, of those that the context brings along; None: all there are."""
+    there = domain.choices(request.context)
+    if there is None or request.allowed is None:
+        return there or request.allowed
+    for name in request.allowed:
+        if name not in there:
+            what = f"There is no candidate {name!r} in this request."
+            raise UnknownName(what, field="allowed", value=name, fix=nearest(name, there))
+    return request.allowed
 
 
 def check_text(name: str, value: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.ports import Deployment, Signal
-from bondhu.serve.checks import asked, check_text, observed, shortened, within
+from bondhu.serve.checks import asked, check_text, observed, open_to, shortened, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
 from bondhu.serve.live import Live, masks
@@ -52,7 +52,7 @@ class Decider:
         now = self.now()
         acting = self.live.acting(now)
         observation = observed(acting.encoder, self.deployment.domain, [each.context for each in requests])
-        allowed, names = masks(acting.actions, [each.allowed for each in requests])
+        allowed, names = masks(acting.actions, [open_to(self.deployment.domain, each) for each in requests])
         ids = self._identities(requests, now)
         choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
         memos = [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo)

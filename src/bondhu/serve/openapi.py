@@ -112,6 +112,13 @@ def field_schema(field: Mapping[str, Any]) -> dict[str, Any]:
             size = field["size"]
             items = {"type": "number"}
             return {"type": "array", "items": items, "minItems": size, "maxItems": size, "example": [0.0] * size}
+        case "candidates":
+            size, most, item = field["size"], field["most"], {"type": "number"}
+            one = {"type": "array", "items": item, "minItems": size, "maxItems": size}
+            example = [[0.0] * size, [1.0] * size]
+            return {"type": "array", "items": one, "minItems": 1, "maxItems": most, "example": example}
+        case "person":
+            return {"type": "string", "example": "customer-7"}
         case _:
             return {"type": "string", "example": "any text"}
 

@@ -9,7 +9,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from bondhu.errors import InvalidInput
-from bondhu.types import Array, Batch, Booleans, Policy
+from bondhu.types import Array, Batch, Booleans, Learner, Metrics, Policy, Spec
 
 _Trace = dict[str, list[Array]]
 
@@ -56,6 +56,23 @@ def simulate(env: VectorEnv[Any, Any, Any], policy: Policy, steps: int, rng: np.
         live = ~(terminated | truncated)
         observation, allowed = following, next_allowed
     return _batch(trace)
+
+
+def learn(
+    env: VectorEnv[Any, Any, Any], learner: Learner[Any], *, rounds: int, steps: int, rng: np.random.Generator
+) -> tuple[Any, list[Metrics]]:
+    """Learn on-line: act for `steps` steps in each environment as the learner explores, update, and again.
+
+    Returns the learner's state and the metrics of each round. A round begins with a reset: an episode that it cuts is
+    cut, not ended.
+    """
+    state = learner.init(Spec(env.single_observation_space, env.single_action_space), rng)
+    history = []
+    for _ in range(rounds):
+        batch = simulate(env, learner.policy(state, explore=True), steps, rng)
+        state, metrics = learner.update(state, batch, rng)
+        history.append(metrics)
+    return state, history
 
 
 def _mask(info: dict[str, Any], environments: int, actions: int) -> Booleans:

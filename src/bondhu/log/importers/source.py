@@ -229,7 +229,7 @@ def _reader(about: Mapping[str, Any], format: Format) -> Callable[[Any], Any]:
         return _number_or_zero if format.sparse else _number
     if kind == "category":
         return _category(NONE if NONE in about["values"] else None)
-    return _text if kind == "text" else _vector
+    return _text if kind in ("text", "person") else _vector
 
 
 def _category(missing: str | None) -> Callable[[Any], Any]:
