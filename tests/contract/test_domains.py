@@ -123,6 +123,7 @@ def test_the_fields_that_the_template_comments_out_are_valid() -> None:
         "text",
         "vector",
         "person",
+        "candidates",
     ]
 
 
