@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -39,6 +40,10 @@ class PerAction(NamedTuple):
     so that actions can come and go."""
 
     axis: int = 0
+
+
+class ActionNumbers(NamedTuple):
+    """Marks a field of a learner's state that holds numbers of actions; -1 where an action is gone."""
 
 
 class Derived(NamedTuple):
@@ -158,8 +163,8 @@ class Batch:
     """Decisions joined with their rewards; sessions whole and in time order."""
 
     observation: Array  # [T, F]
-    allowed: Booleans  # [T, A]
-    action: Integers  # [T]
+    allowed: Booleans  # [T, A]; those of several slots side by side; [T, 1] on an interval
+    action: Array  # [T] number of the action; [T, K] in slots; the action itself on an interval
     probability: Floats  # [T] of the logged action under the policy that acted
     reward: Floats  # [T]
     discount: Floats  # [T] 0 at a true end, else 1; the learner multiplies its own discount factor
@@ -175,22 +180,10 @@ class Batch:
     @classmethod
     def single(cls, observation: Array, allowed: Booleans, action: Array, probability: Floats, reward: Floats) -> Batch:
         """Decisions that stand alone: nothing follows any of them."""
-        rows = len(action)
-        zeros, numbers = np.zeros(rows), np.arange(rows)
-        return cls(
-            observation,
-            allowed,
-            action,
-            probability,
-            reward,
-            discount=zeros,
-            has_next=np.zeros(rows, np.bool_),
-            next_observation=np.broadcast_to(np.zeros((), observation.dtype), observation.shape),
-            next_allowed=allowed,
-            session=numbers,
-            time=numbers.astype(np.float64),
-            memo=np.empty((rows, 0)),
-        )
+        ends, alone, session, time, memo = _nothing_after(len(action))
+        nothing = _zeros(observation.shape, observation.dtype)
+        logged = observation, allowed, action, probability, reward
+        return cls(*logged, ends, alone, nothing, allowed, session, time, memo)
 
     def __len__(self) -> int:
         return len(self.action)
@@ -203,6 +196,21 @@ class Batch:
     def seen_by(self, encoder: Encoder) -> Batch:
         """The same decisions as another encoder observes them (single decisions only: next rows are not re-encoded)."""
         return replace(self, observation=encoder.many(self.context))
+
+
+@lru_cache(maxsize=16)
+def _nothing_after(rows: int) -> tuple[Array, ...]:
+    """`discount`, `has_next`, `session`, `time` and `memo` of decisions that stand alone; not to be written to."""
+    numbers = np.arange(rows)
+    parts = np.zeros(rows), np.zeros(rows, np.bool_), numbers, numbers.astype(np.float64), np.empty((rows, 0))
+    for part in parts:
+        part.flags.writeable = False
+    return parts
+
+
+@lru_cache(maxsize=16)
+def _zeros(shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    return np.broadcast_to(np.zeros((), kind), shape)
 
 
 def _rows_of(part: Array | Columns, rows: Booleans | Integers) -> Any:
@@ -222,22 +230,26 @@ class Uniforms(Protocol):
 class Choice(NamedTuple):
     """What a policy did for T observations."""
 
-    action: Integers  # [T]
+    action: Array  # [T]; `[T, K]` in slots; numbers on an interval
     probability: Floats  # [T]
     memo: Floats  # [T, M]
 
 
 class Policy(Protocol):
-    """A way of acting on a finite set of actions. Frozen; one propensity serves acting, logging and evaluation."""
+    """A way of acting. Frozen; one propensity serves acting, logging and evaluation."""
 
     def distribution(self, observation: Array, allowed: Booleans) -> Floats:
-        """Probability of every action: `[T, A]`; rows sum to 1, disallowed actions have 0."""
+        """Probability of every action: `[T, A]`; rows sum to 1, disallowed actions have 0.
 
-    def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
-        """Probability of one action a row: `[T]`."""
+        In several slots: side by side, `[T, ΣA_k]`, and each slot's part sums to 1. On an interval: of each piece
+        between the policy's `edges`, on which the density is constant.
+        """
+
+    def probability(self, observation: Array, allowed: Booleans, action: Array) -> Floats:
+        """Probability of one action a row, or of all slots of a row together: `[T]`; on an interval its density."""
 
     def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        """Draw one action a row, using one uniform number a row."""
+        """Draw one action a row, using one uniform number a row, or one for each slot."""
 
 
 class Belief(NamedTuple):
@@ -248,6 +260,7 @@ class Belief(NamedTuple):
     tries: Floats  # [T, A] decisions that stand behind it; fractions where evidence is shared or fades
     rounds: float = 0.0  # what schedules count: decisions learned from, or sessions where they are longer than one
     draws: Floats | None = None  # [K, T, A] joint draws of the values, such as the members of an ensemble
+    scale: float = 1.0  # what a gap between values is large or small beside: the deviation of the rewards, if known
 
 
 Beliefs = Callable[[Array], Belief]  # observation [T, F] -> Belief

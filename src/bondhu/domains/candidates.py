@@ -72,7 +72,7 @@ class Candidates:
     def write(self, value: Any, row: Floats) -> None:  # noqa: ARG002  # the context has none of their features
         self._checked(value)
 
-    def padded(self, column: Sequence[Any]) -> Floats:
+    def padded(self, column: Any) -> Floats:
         """`[T, most, size]`, zeros where there are fewer."""
         numbers = np.zeros((len(column), self.most, self.size), np.float32)
         for row, each in zip(numbers, column, strict=True):
@@ -122,7 +122,7 @@ class CandidateEncoder:
         check(self.fields, context)
         return variations(self.fields, self, context)
 
-    def _crossed(self, context: Floats, column: Sequence[Any]) -> Floats:
+    def _crossed(self, context: Floats, column: Any) -> Floats:
         numbers = self._candidates.padded(column)
         rows, most, _ = numbers.shape
         products = (numbers[:, :, None, :] * context[:, None, :, None]).reshape(rows, most, -1)

@@ -37,7 +37,8 @@ def delay_distribution(delay: Floats, age: Floats, least: int = 1) -> DelayDistr
     times, count = np.unique(delay, return_counts=True)
     at_risk = np.cumsum(count) - np.searchsorted(np.sort(age), times, side="left")
     known = np.flatnonzero(at_risk >= least)[-1:] + 1
-    times, count, at_risk = (each[: known.item() if known.size else 0] for each in (times, count, at_risk))
+    end = known.item() if known.size else 0
+    times, count, at_risk = times[:end], count[:end], at_risk[:end]
     stays = 1.0 - count / np.maximum(at_risk, count)
     later = np.cumprod(stays[::-1])[::-1]  # Π_{u ≥ d}
     return DelayDistribution(times, np.append(later[1:], 1.0)[: len(times)])

@@ -11,8 +11,7 @@ def pareto_front(points: Floats) -> Booleans:
     """Whether no other point is at least as good in each objective and better in one: `[N, K]` to `[N]`."""
     at_least = (points[:, None] >= points[None]).all(axis=-1)
     better = (points[:, None] > points[None]).any(axis=-1)
-    dominated: Booleans = (at_least & better).any(axis=0)
-    return ~dominated
+    return np.asarray(~(at_least & better).any(axis=0))
 
 
 def chebyshev(points: Floats, weights: Floats, ideal: Floats) -> Floats:

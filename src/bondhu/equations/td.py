@@ -65,7 +65,7 @@ def n_step_target(
 def lambda_return(
     reward: Floats, discount: Floats, has_next: Booleans, next_value: Floats, factor: float, decay: float
 ) -> Floats:
-    """G_t = R_t + γ·discount_t·((1 - λ)·V(x_{t+1}) + λ·G_{t+1}): `[T]`, λ = `decay` (Sutton & Barto 2018, 12.18 and 12.20).
+    """G_t = R_t + γ·discount_t·((1 - λ)·V(x_{t+1}) + λ·G_{t+1}): `[T]`, λ = `decay` (Sutton & Barto 2018, 12.18).
 
     Where a session stops, G_t = R_t + γ·discount_t·V(x_{t+1}). What eligibility traces pass back adds up to this.
     """

@@ -12,7 +12,7 @@ from bondhu.learners._states import pack, unpack
 from bondhu.types import Batch, Learner, Spec
 
 ROWS = ("observation", "allowed", "action", "probability", "reward", "discount", "has_next", "next_observation",
-        "next_allowed", "session", "time", "memo")  # fmt: skip
+        "next_allowed", "session", "time")  # fmt: skip
 
 
 def frozen(learner: Learner[Any], state: Any) -> Any:
@@ -33,9 +33,10 @@ def no_rows(spec: Spec) -> Batch:
 
 def latest(rows: Batch, batch: Batch, most: int) -> Batch:
     """The last `most` rows of both; the first of them may begin in the middle of a session, which is no harm."""
-    columns = {name: np.concatenate([getattr(rows, name), _like(batch, rows, name)])[-most:] for name in ROWS[:-1]}
-    memo = np.zeros((len(columns["action"]), 0))  # the memo is for learners of the moment, not of the past
-    return Batch(**columns, memo=memo)
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(rows, name), _like(batch, rows, name)])[-most:] for name in ROWS
+    }
+    return Batch(**columns, memo=np.zeros((len(columns["action"]), 0)))  # memos are for learners of the moment
 
 
 def _like(batch: Batch, rows: Batch, name: str) -> Any:

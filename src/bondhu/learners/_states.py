@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from bondhu.errors import StateCorrupt
-from bondhu.types import Array, Batch, Derived, Integers, Learner, PerAction
+from bondhu.types import ActionNumbers, Array, Batch, Derived, Integers, Learner, PerAction
 
 
 def pack(state: Any) -> dict[str, Array]:
@@ -90,26 +90,34 @@ def _carried(new: Any, old: Any, mark: Any, places: Integers) -> Any:
         return renumbered(old, places)
     if is_dataclass(old):
         return carried(new, old, places)
-    if not isinstance(mark, PerAction):
-        return old
-    if np.delete(old.shape, mark.axis).tolist() != np.delete(new.shape, mark.axis).tolist():
+    if isinstance(mark, ActionNumbers):
+        return np.append(_numbers(places, old.max(initial=-1) + 1), -1)[old]
+    return _placed(new, old, mark.axis, places) if isinstance(mark, PerAction) else old
+
+
+def _placed(new: Array, old: Array, axis: int, places: Integers) -> Array | None:
+    """The entries of `old` at their new places along the axis, those of `new` elsewhere; None: the rest differs."""
+    if np.delete(old.shape, axis).tolist() != np.delete(new.shape, axis).tolist():
         return None
-    known, index = np.flatnonzero(places >= 0), (slice(None),) * mark.axis
-    moved = np.array(new)
-    moved[(*index, known)] = old[(*index, places[known])]
+    known, moved = np.flatnonzero(places >= 0), np.array(new)
+    np.moveaxis(moved, axis, 0)[known] = np.moveaxis(old, axis, 0)[places[known]]
     return moved
 
 
 def renumbered(batch: Batch, places: Integers) -> Batch:
     """Decisions as they stand in another list of actions; those whose action, or whose choice, is gone are left out."""
-    number = np.full(max(batch.allowed.shape[1], 1), -1)
-    number[places[places >= 0]] = np.flatnonzero(places >= 0)
-    masks = {
-        name: np.where(places >= 0, getattr(batch, name)[:, places], False) for name in ("allowed", "next_allowed")
-    }
+    number = _numbers(places, batch.allowed.shape[1])
+    allowed, ahead = (each[:, places] & (places >= 0) for each in (batch.allowed, batch.next_allowed))
     action = number[batch.action]
-    stuck = (batch.discount > 0) & ~masks["next_allowed"].any(axis=1)
-    return replace(batch, action=action, **masks).take((action >= 0) & ~stuck)
+    stuck = (batch.discount > 0) & ~ahead.any(axis=1)
+    return replace(batch, action=action, allowed=allowed, next_allowed=ahead).take((action >= 0) & ~stuck)
+
+
+def _numbers(places: Integers, actions: int) -> Integers:
+    """The new number of each old action, -1 where it is gone."""
+    number = np.full(max(actions, places.max(initial=-1) + 1), -1)
+    number[places[places >= 0]] = np.flatnonzero(places >= 0)
+    return number
 
 
 def _hints(state: Any) -> dict[str, Any]:

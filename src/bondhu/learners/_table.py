@@ -48,7 +48,8 @@ def blended(noise: float, squares: float, rows: int, updates: int) -> float:
 
 def writable(array: Array) -> Array:
     """The array itself, or a copy where it must not be written to: a stored version is read-only and stays as it is."""
-    return np.require(array, None, ["C", "W"])
+    flags = array.flags
+    return array if flags.writeable and flags.c_contiguous else np.require(array, None, ["C", "W"])
 
 
 def row_finder(sizes: Integers, rows: int) -> Callable[[Array], Integers]:

@@ -1,1 +1,1 @@
-"""Ways of acting that learners and baselines share; each is a frozen `Policy` over a finite set of actions."""
+"""Ways of acting that learners and baselines share; each is a frozen `Policy`."""

@@ -1,0 +1,1 @@
+"""Bandits: decisions that stand alone, so that what follows one does not count."""
