@@ -29,7 +29,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	touch $@
 
 lock:  ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --universal --extra dev --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --universal --extra dev --extra peers --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
