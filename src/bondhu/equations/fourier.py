@@ -2,9 +2,12 @@
 
 A row of D = 1 + C + R features is [1, z / √(κC), √(2/R)·cos(Ωz + φ)] (Rahimi & Recht 2007), where z are C standardised
 columns and Ω has orthogonal rows with the lengths of normal ones (Yu et al. 2016). Scaling a column by 1/√p gives its
-coefficient a prior p times as strict, so one ridge of 1 serves all. Each action has a posterior Q as in
-`equations.recursive`, of rewards as they are; predictions shrink towards `baseline` instead of 0. That needs no second
-fit: with the ridge 1 the coefficients of the constant target 1 are e₀ - P e₀, so a prediction is θ'f + baseline·(P f)₀.
+coefficient a prior p times as strict, so one ridge of 1 serves all. Each action has a covariance P and coefficients θ
+of rewards as they are; predictions shrink towards `baseline` instead of 0. That needs no second fit: with the ridge 1
+the coefficients of the constant target 1 are e₀ - P e₀, so a prediction is θ'f + baseline·(P f)₀.
+
+P is symmetric and only its lower half is kept, row after row, `[D·(D + 1) / 2]`: with the products f_i·f_j laid out
+alike, the variance f'Pf of every action is one inner product of two long vectors.
 
 Shapes: T rows, A actions, F observation columns, C of them after folding, R Fourier features.
 """
@@ -18,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bondhu.equations.recursive import direction, rank_one, ready
+from bondhu.compiled import compiled
 from bondhu.types import Floats, Integers
 
 LARGEST = 5.0  # standard deviations at which a column is cut: an outlier must not drown the others
@@ -72,17 +75,44 @@ def expand(observation: Floats, moments: Floats, lens: Lens, row: Floats) -> Non
         row[1 + j] *= lens.slope
 
 
-def believe(observation: Floats, moments: Floats, lens: Lens, posterior: Floats, reward: Floats) -> Floats:
-    """Value and error of every action, `[2, T, A]`; `reward` `[2]` holds the baseline and the noise's deviation."""
-    size = posterior.shape[1]
-    found = np.empty((2, len(observation), len(posterior)))
-    row, step = np.zeros(size), np.empty(size)
+def believe(observation: Floats, moments: Floats, lens: Lens, models: tuple[Floats, Floats], reward: Floats) -> Floats:
+    """Value and error of every action, `[2, T, A]`.
+
+    `models`: the covariances `[A, D·(D + 1) / 2]` and the coefficients `[A, D]`; `reward` `[2]`: the baseline and the
+    deviation of the noise.
+    """
+    covariance, coefficients = models
+    actions, size = coefficients.shape
+    found = np.empty((2, len(observation), actions))
+    row, products = np.empty(size), np.empty(covariance.shape[1])
     for t in range(len(observation)):
         expand(observation[t], moments, lens, row)
-        for a in range(len(posterior)):
-            found[1, t, a] = reward[1] * math.sqrt(direction(posterior[a], row, step))
-            found[0, t, a] = step[-1] + reward[0] * step[0]
+        pair(row, products)
+        for a in range(actions):
+            found[1, t, a] = reward[1] * math.sqrt(max(inner(covariance[a], products), 0.0))
+            corner = 0.0  # (P f)₀
+            for i in range(size):
+                corner += covariance[a, i * (i + 1) // 2] * row[i]
+            found[0, t, a] = inner(coefficients[a], row) + reward[0] * corner
     return found
+
+
+def pair(row: Floats, products: Floats) -> None:
+    """Write f_i·f_j to `products`, twice where i > j, laid out as a covariance."""
+    k = 0
+    for i in range(len(row)):
+        for j in range(i):
+            products[k + j] = 2.0 * row[i] * row[j]
+        products[k + i] = row[i] * row[i]
+        k += i + 1
+
+
+def inner(left: Floats, right: Floats) -> float:
+    """Σ left·right."""
+    total = 0.0
+    for i in range(len(left)):
+        total += left[i] * right[i]
+    return total
 
 
 def predict(observation: Floats, moments: Floats, lens: Lens, coefficients: Floats) -> Floats:
@@ -92,10 +122,7 @@ def predict(observation: Floats, moments: Floats, lens: Lens, coefficients: Floa
     for t in range(len(observation)):
         expand(observation[t], moments, lens, row)
         for a in range(len(coefficients)):
-            total = 0.0
-            for i in range(len(row)):
-                total += coefficients[a, i] * row[i]
-            found[t, a] = total
+            found[t, a] = inner(coefficients[a], row)
     return found
 
 
@@ -107,27 +134,39 @@ def observe(observation: Floats, moments: Floats, seen: float) -> None:
         moments[1, j] += (step * (observation[j] - moments[0, j]) - moments[1, j]) / (seen + 1.0)
 
 
-def absorb(observation: Floats, reward: float, baseline: float, lens: tuple[Floats, Lens], posterior: Floats) -> float:
-    """Learn one row in its action's posterior, in place; the squared error made before, as if known exactly:
-    e² / (1 + f'Pf), whose mean is the variance of the noise. `lens`: the moments, and what goes with them."""
-    row, step = np.zeros(len(posterior)), np.empty(len(posterior))
-    expand(observation, lens[0], lens[1], row)
-    row[-1] = reward
-    variance = direction(posterior, row, step)
-    missed = step[-1] + baseline * step[0]
-    rank_one(posterior, step, -1.0 / (1.0 + variance))
-    return float(missed * missed / (1.0 + variance))
+def absorb(row: Floats, reward: float, baseline: float, covariance: Floats, coefficients: Floats) -> float:
+    """Learn one row of features in its action's model, in place; the squared error made before, e² / (1 + f'Pf), whose
+    mean is the variance of the noise (recursive least squares; Sherman & Morrison 1950)."""
+    size = len(row)
+    step, k = np.empty(size), 0  # P f
+    for i in range(size):
+        total = 0.0
+        for j in range(i):
+            total += covariance[k + j] * row[j]
+            step[j] += covariance[k + j] * row[i]
+        step[i] = total + covariance[k + i] * row[i]
+        k += i + 1
+    share = 1.0 / (1.0 + max(inner(step, row), 0.0))
+    unexplained, k = reward - inner(coefficients, row), 0
+    for i in range(size):
+        coefficients[i] += step[i] * unexplained * share
+        for j in range(i + 1):
+            covariance[k + j] -= step[i] * share * step[j]
+        k += i + 1
+    missed = unexplained - baseline * step[0]
+    return float(missed * missed * share)
 
 
 def fitted(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A function that goes through rows, compiled together with what it calls."""
     _steps()
-    return ready(kernel)
+    return compiled(kernel)
 
 
 @cache
 def _steps() -> None:
     from numba.extending import register_jitable
 
-    for function in (expand, observe, absorb):
+    register_jitable(fastmath={"reassoc", "contract"})(inner)  # sums in any order: with the processor's whole width
+    for function in (expand, pair, observe, absorb):
         register_jitable(function)

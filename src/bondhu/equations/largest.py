@@ -33,7 +33,7 @@ def _beyond() -> Floats:
     """What f at each node adds to its integral from each node to 1, `[COUNT, COUNT]`: exact for polynomials."""
     at_nodes = legendre.legvander(NODES, COUNT - 1)
     antiderivatives = legendre.legint(np.eye(COUNT))
-    rising = legendre.legval(1.0, antiderivatives)[:, None] - legendre.legval(NODES, antiderivatives)
+    rising = legendre.legval(np.ones(1), antiderivatives) - legendre.legval(NODES, antiderivatives)
     matrix: Floats = np.linalg.solve(at_nodes.T, rising)
     return matrix
 

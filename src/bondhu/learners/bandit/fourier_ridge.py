@@ -6,21 +6,21 @@ are drawn in inverse proportion to how much worse they look, in units of the rew
 the units of features or rewards.
 
 The first rows are scaled by what hardly any rows had told. So the first `remembered` are kept, and learned again when
-they have become 4, 8, 16, … Memory: 8·A·(2 + C + R)² bytes, with C the observation's columns, at most `widest`, and R
+they have become 4, 8, 16, … Memory: 4·A·(2 + C + R)² bytes, with C the observation's columns, at most `widest`, and R
 `fourier`; an update costs O((C + R)²) a row, however many came before.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box, Space
 
 from bondhu.catalogue import require
-from bondhu.equations.fourier import Lens, absorb, believe, fitted, lens_of, observe, predict
+from bondhu.equations.fourier import Lens, absorb, believe, expand, fitted, lens_of, observe, predict
 from bondhu.learners._linear import checked, seen, shape_of
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.square_cb import SquareCb
@@ -40,14 +40,13 @@ from bondhu.types import (
     Spec,
 )  # fmt: skip
 
-WRITTEN = ("posterior", "tries", "moments", "rewards", "rounds", "first_observation", "first_action", "first_reward")
-
 
 @dataclass(frozen=True)
 class Fit:
     """What was learned."""
 
-    posterior: Annotated[Floats, PerAction()]  # [A, D + 1, D + 1] as `equations.recursive`
+    covariance: Annotated[Floats, PerAction()]  # [A, D·(D + 1) / 2] as `equations.fourier`
+    coefficients: Annotated[Floats, PerAction()]  # [A, D]
     tries: Annotated[Floats, PerAction()]  # [A] decisions
     moments: Floats  # [2, F] mean and variance of the observation's columns
     rewards: Floats  # [3] mean and variance of the rewards, sum of squared errors of predictions
@@ -84,18 +83,19 @@ class FourierRidge:
         actions, features = shape_of(spec)
         lens = lens_of(features, self.fourier, self.widest, self.strictness, rng)
         size = 1 + lens.frequency.shape[1] + self.fourier
-        posterior = np.zeros((actions, size + 1, size + 1))
-        posterior[:, range(size), range(size)] = 1.0
+        covariance = np.zeros((actions, size * (size + 1) // 2))
+        covariance[:, _diagonal(size)] = 1.0
         first = np.zeros((self.remembered, features)), np.full(self.remembered, -1), np.zeros(self.remembered)
-        moments = np.zeros((2, features))
-        return Fit(posterior, np.zeros(actions), moments, np.zeros(3), np.zeros(1, np.int64), *lens[:4], *first)
+        moments, rewards, rounds = np.zeros((2, features)), np.zeros(3), np.zeros(1, np.int64)
+        models: tuple[Array, ...] = covariance, np.zeros((actions, size)), np.zeros(actions)
+        return Fit(*models, moments, rewards, rounds, *lens[:4], *first)  # type: ignore[call-arg]  # three, four, three
 
     def update(self, state: Fit, batch: Batch, rng: np.random.Generator) -> tuple[Fit, Metrics]:  # noqa: ARG002
         rows = checked(batch, len(state.column), len(state.tries))
-        if not state.posterior.flags.writeable:  # a stored version: learning goes on from a copy
-            state = replace(state, **{name: np.array(getattr(state, name)) for name in WRITTEN})
+        if not state.covariance.flags.writeable:  # a stored version: learning goes on from a copy
+            state = Fit(**{name: np.array(array) for name, array in vars(state).items()})
         first = state.first_observation, state.first_action, state.first_reward
-        models = state.posterior, state.tries, state.moments, state.rewards, state.rounds
+        models = state.covariance, state.coefficients, state.tries, state.moments, state.rewards, state.rounds
         missed, count = fitted(learn)(rows, models, first, self._lens(state)), max(len(batch), 1)
         return state, {
             "error": math.sqrt(missed / count),
@@ -106,8 +106,9 @@ class FourierRidge:
     def policy(self, state: Fit, *, explore: bool = False) -> Policy:
         if explore:
             return Exploring(self.beliefs(state), self.exploration)
-        lens, last = self._lens(state), state.posterior.shape[1] - 1
-        coefficients = state.posterior[:, last, :last] + state.rewards[0] * state.posterior[:, 0, :last]
+        lens, size = self._lens(state), state.coefficients.shape[1]
+        corner = state.covariance[:, _diagonal(size) - np.arange(size)]  # P e₀
+        coefficients = state.coefficients + state.rewards[0] * corner
 
         def values(observation: Array) -> Floats:
             known: Floats = fitted(predict)(seen(observation, len(state.column)), state.moments, lens, coefficients)
@@ -120,10 +121,11 @@ class FourierRidge:
         rounds = state.rounds.item()
         deviation = math.sqrt((squares + variance) / (rounds + 1.0)) if rounds > 1 else 1.0
         reward, scale = np.array([mean, deviation]), math.sqrt(variance) or 1.0
+        models = state.covariance, state.coefficients
 
         def believed(observation: Array) -> Belief:
             seen_rows = seen(observation, len(state.column))
-            value, error = fitted(believe)(seen_rows, state.moments, lens, state.posterior, reward)
+            value, error = fitted(believe)(seen_rows, state.moments, lens, models, reward)
             return Belief(value, error, np.broadcast_to(state.tries, value.shape), rounds, scale=scale)
 
         return believed
@@ -133,22 +135,30 @@ class FourierRidge:
         return Lens(state.column, state.sign, state.frequency, state.phase, slope)
 
 
+def _diagonal(size: int) -> Integers:
+    """Where the diagonal of a matrix stands whose lower half is laid out row after row."""
+    return np.arange(size) * (np.arange(size) + 3) // 2
+
+
 def learn(
     rows: tuple[Floats, Integers, Floats],
-    models: tuple[Floats, Floats, Floats, Floats, Integers],
+    models: tuple[Floats, Floats, Floats, Floats, Floats, Integers],
     first: tuple[Floats, Integers, Floats],
     lens: Lens,
 ) -> float:
     """Learn T rows in order, in place; the sum of squared errors made before each was known."""
     observation, action, reward = rows
-    posterior, tries, moments, rewards, rounds = models
-    missed, last = 0.0, posterior.shape[1] - 1
+    covariance, coefficients, tries, moments, rewards, rounds = models
+    missed, row = 0.0, np.empty(coefficients.shape[1])
     for t in range(len(action)):
         before = rounds[0]
         observe(observation[t], moments, float(before))
         if before < len(first[1]):
             first[0][before], first[1][before], first[2][before] = observation[t], action[t], reward[t]
-        error = absorb(observation[t], reward[t], rewards[0], (moments, lens), posterior[action[t]])
+        expand(observation[t], moments, lens, row)
+        if before == 0:
+            rewards[0] = reward[t]  # nothing better is known of where rewards lie
+        error = absorb(row, reward[t], rewards[0], covariance[action[t]], coefficients[action[t]])
         missed += error
         rewards[2] += error
         tries[action[t]] += 1.0
@@ -157,11 +167,11 @@ def learn(
         rewards[1] += (step * (reward[t] - rewards[0]) - rewards[1]) / (before + 1.0)
         rounds[0] = count = before + 1
         if 4 <= count <= len(first[1]) and count & (count - 1) == 0:
-            posterior[:] = 0.0
-            for a in range(len(posterior)):
-                for i in range(last):
-                    posterior[a, i, i] = 1.0
+            covariance[:], coefficients[:] = 0.0, 0.0
+            for i in range(len(row)):
+                covariance[:, i * (i + 3) // 2] = 1.0
             for k in range(count):
                 if first[1][k] >= 0:  # its action may be gone
-                    absorb(first[0][k], first[2][k], rewards[0], (moments, lens), posterior[first[1][k]])
+                    expand(first[0][k], moments, lens, row)
+                    absorb(row, first[2][k], rewards[0], covariance[first[1][k]], coefficients[first[1][k]])
     return missed
