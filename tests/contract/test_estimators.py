@@ -267,3 +267,6 @@ def test_too_few_unusual_rewards_are_refused_since_their_variance_is_unknown(est
     assert "Rewards are too rare" in (found.refused or "")
     assert "fewer than 5" in (found.refused or "")
     assert estimator()(target, replace(batch, reward=np.ones(400))).refused is None
+    of_action = replace(batch, reward=(batch.action == 1) * 1.0)  # what an action is worth as such is no rare event
+    only = Tabled(np.tile([0.0, 1.0, 0.0], (3, 1)))
+    assert InversePropensity()(only, of_action).refused is None

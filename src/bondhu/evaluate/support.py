@@ -57,7 +57,7 @@ def support(policy: Policy, batch: Batch, minimum: float) -> Support:
             f"{minimum:g}. Collect more decisions, or judge a policy closer to the one that acted."
         )
         return Support(weights, effective, reason)
-    rare = None if stray else _rare(batch.reward, weights, EVENTS * minimum)
+    rare = None if stray else _rare(batch, weights, EVENTS * minimum)
     return Support(weights, np.nan if stray else effective, stray or rare)
 
 
@@ -94,18 +94,26 @@ def _stray(weights: Floats, batch: Batch, forced: int) -> str | None:
     )
 
 
-def _rare(reward: Floats, weights: Floats, minimum: float) -> str | None:
+def _rare(batch: Batch, weights: Floats, minimum: float) -> str | None:
     """Too few rows that speak for the policy earned something else than most rows do."""
+    reward = batch.reward
     values, count = np.unique(reward, return_counts=True)
     usual = values[count.argmax()]
     unusual, speaking = reward != usual, weights > 0
     events = int((unusual & speaking).sum())
-    if events >= minimum or not unusual.any():
+    if events >= minimum or not unusual.any() or _by_action_alone(batch):
         return None
     return (
         f"Rewards are too rare: of the {int(speaking.sum()):,} decisions that speak for this policy, {events} earned "
         f"other than {usual:g}, fewer than {minimum:g}. Collect more decisions."
     )
+
+
+def _by_action_alone(batch: Batch) -> bool:
+    """Whether each action always earned the same, as a part of the reward does that is the worth of the action."""
+    order = np.argsort(batch.action, kind="stable")
+    same = np.diff(batch.action[order]) == 0
+    return bool((np.diff(batch.reward[order])[same] == 0).all())
 
 
 def refusal(reason: str, effective: float) -> Estimate:

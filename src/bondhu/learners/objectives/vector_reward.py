@@ -27,6 +27,7 @@ from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy
 from bondhu.types import Array, Batch, Belief, Beliefs, Exploration, Floats, Learner, Metrics, Policy, Spec
 
+MEANS = {"discount": 0.0, "learning_rate": 1.0, "step_power": 1.0}  # the mean of each part in each state
 WHOLE = "reward"  # the name of the scalar reward among the parts
 
 
@@ -43,7 +44,7 @@ class Parts:
 class VectorReward:
     """Acts on Σ weight·value over the parts of the reward, while the means of some parts reach their limits."""
 
-    inner: Learner[Any] = field(default_factory=lambda: learners.build("tabular.q_learning", {"discount": 0.0}))
+    inner: Learner[Any] = field(default_factory=lambda: learners.build("tabular.q_learning", MEANS))  # learns each part
     weights: Mapping[str, float] = field(default_factory=lambda: {WHOLE: 1.0})  # of the parts by name
     limits: Mapping[str, float] = field(default_factory=dict)  # what the mean of a part has to reach, by name
     multiplier_rate: float = 1.0  # step of the dual ascent, over the root of the updates so far
