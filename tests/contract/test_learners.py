@@ -205,6 +205,25 @@ def test_a_row_that_allows_no_action_is_refused(name):
 
 
 @pytest.mark.parametrize("name", of_single_actions)
+def test_an_action_that_was_never_allowed_is_never_taken_and_spoils_nothing(name):
+    learner, probe = build(name, {}), first_probe(name)
+    if probe.spec.action.n < 2:
+        pytest.skip("one action only")
+    batch = log(probe, 60)
+    without = np.array(batch.allowed)
+    without[:, 0] = False
+    kept = without.any(axis=1) & (batch.action != 0)
+    rows = replace(batch, allowed=without, next_allowed=np.ones_like(without)).take(kept)
+    alone = replace(rows, discount=np.zeros(len(rows)), has_next=np.zeros(len(rows), bool))
+    state, _ = learned(learner, probe, alone)
+    for explore in (False, True):
+        chances = learner.policy(state, explore=explore).distribution(alone.observation, alone.allowed)
+        assert not chances[:, 0].any()
+        assert chances.sum(axis=1) == pytest.approx(1.0, abs=1e-9)
+    assert np.isfinite(learner.beliefs(state)(alone.observation).value).all()
+
+
+@pytest.mark.parametrize("name", of_single_actions)
 def test_what_was_learned_is_carried_over_when_actions_change_places(name):
     learner, probe = build(name, {}), first_probe(name)
     if probe.spec.action.n < 2:
