@@ -59,7 +59,8 @@ class Model:
     @cached_property
     def expected_reward(self) -> Floats:
         """[S, A]"""
-        return (self.transition * self.reward).sum(axis=-1)
+        expected: Floats = (self.transition * self.reward).sum(axis=-1)
+        return expected
 
     def value(self, policy: Floats) -> float:
         """Exact expected survival under a policy [S, A]: V = R_π + P_π V, solved over the states that go on."""
@@ -132,4 +133,5 @@ class Admissions(VectorEnv[Any, Any, Any]):
 
     def _follow(self, cumulative: Floats) -> Integers:
         drawn = self.rng.random(len(cumulative))[:, None] * cumulative[:, -1:]
-        return (cumulative <= drawn).sum(axis=1)
+        following: Integers = (cumulative <= drawn).sum(axis=1)
+        return following
