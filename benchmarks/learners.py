@@ -32,7 +32,7 @@ def measure(quick: bool) -> list[Row]:
     chosen = names()[::6] if quick else names()
     figures = {name: measured(name, seeds=1 if quick else SEEDS) for name in track(chosen, "learners")}
     if not quick:
-        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         PAGE.write_text(page(figures, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return list(rows(figures))
 
