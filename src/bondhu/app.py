@@ -19,6 +19,7 @@ from bondhu.errors import BondhuError, InvalidInput, SettingsInvalid, StateCorru
 from bondhu.evaluate.gate import GateRules
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
 from bondhu.monitor.doctor import Facts
+from bondhu.policies.renamed import Renamed, renamed_beliefs
 from bondhu.ports import Deployment, Domain, Event, Task, Tasks, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
@@ -85,7 +86,12 @@ class App:
         if name is None or name == BASELINE:
             rule = self.domain.baseline()
             return Acting(BASELINE, rule, self.domain.encoder(MultiDiscrete), tuple(self.domain.actions))
-        return restore(self.deployment.registry.load(name))
+        return declared_now(restore(self.deployment.registry.load(name)), tuple(self.domain.actions))
+
+    def as_trained(self, name: str | None) -> Acting:
+        """A version as it was trained, with the actions it knew then: how its decisions are replayed."""
+        known = name is not None and name != BASELINE
+        return restore(self.deployment.registry.load(name)) if known else self.acting(None)  # type: ignore[arg-type]  # known
 
     def promote(self, name: str | None = None, *, reason: str, figures: Mapping[str, Any] | None = None) -> str:
         """Put a version in force; its state is loaded first, so a damaged one is refused."""
@@ -116,7 +122,7 @@ class App:
     def decider(self) -> Decider:
         """The live loop on this deployment."""
         rate = self.settings.exploration.rate
-        return Decider(self.deployment, self.acting, exploration=rate, now=self.now)
+        return Decider(self.deployment, self.acting, exploration=rate, now=self.now, as_trained=self.as_trained)
 
     # ------------------------------------------------------------------------------------------------ train and judge
 
@@ -254,6 +260,16 @@ def restore(version: Version) -> Acting:
     except (KeyError, TypeError, ValueError) as error:
         raise StateCorrupt(f"Version {version.id!r} does not hold a state of {version.learner!r}: {error}.") from error
     return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions), beliefs)
+
+
+def declared_now(acting: Acting, actions: tuple[str, ...]) -> Acting:
+    """The version acting among the actions that are declared now, if those are others than it was trained for."""
+    if acting.actions == actions:
+        return acting
+    known = {name: place for place, name in enumerate(acting.actions)}
+    places = np.array([known.get(name, -1) for name in actions])
+    beliefs = renamed_beliefs(acting.beliefs, places) if acting.beliefs else None
+    return acting._replace(policy=Renamed(acting.policy, places, len(known)), actions=actions, beliefs=beliefs)
 
 
 def training_metadata(run: TrainingRun) -> dict[str, Any]:

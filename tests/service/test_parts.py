@@ -33,25 +33,35 @@ def estimated(mean: list[float], times: int = 50) -> Estimate:
 
 def test_the_advantages_of_groups_average_to_the_whole_and_hold_together() -> None:
     advantage = estimated([0.4, -0.2])
-    groups = by_group(advantage, Names.of(["young", "old"] * 50), 0.95)
+    groups = by_group(advantage, {"age": Names.of(["young", "old"] * 50)}, 0.95)
     assert {name: each.value for name, each in groups.items()} == {
-        "young": pytest.approx(0.4),
-        "old": pytest.approx(-0.2),
+        "age = young": pytest.approx(0.4),
+        "age = old": pytest.approx(-0.2),
     }
-    young = groups["young"]
+    young = groups["age = young"]
     assert (young.low, young.high) == student(advantage.terms[::2], 0.975)  # two groups: each at 97.5 %
     assert np.mean([each.value for each in groups.values()]) == pytest.approx(advantage.value)
 
 
 def test_a_group_of_few_rows_is_left_out_and_a_refusal_has_no_groups() -> None:
     advantage = estimated([0.4, -0.2])
-    assert by_group(advantage, Names.of(["all"] * 71 + ["few"] * 29), 0.95).keys() == {"all"}
-    assert by_group(refusal("No overlap.", 0.0), Names.of(["a"]), 0.95) == {}
+    assert by_group(advantage, {"who": Names.of(["all"] * 71 + ["few"] * 29)}, 0.95).keys() == {"who = all"}
+    assert by_group(refusal("No overlap.", 0.0), {"who": Names.of(["a"])}, 0.95) == {}
+
+
+def test_intervals_hold_for_the_groups_of_all_fields_together() -> None:
+    rng, off = np.random.default_rng(0), 0
+    fields = {str(field): Names.of([str(code) for code in rng.integers(0, 5, 500)]) for field in range(4)}
+    for _ in range(300):
+        terms = rng.standard_normal(500)
+        advantage = Estimate(float(terms.mean()), *student(terms, 0.95), 500.0, terms)
+        off += any(each.low > 0 or each.high < 0 for each in by_group(advantage, fields, 0.95).values())
+    assert off / 300 < 0.08  # 5 % and the luck of 300 draws
 
 
 def test_sessions_are_what_is_independent_within_a_group_too() -> None:
     advantage, session = estimated([0.1]), np.arange(50) // 2
-    group = by_group(advantage, Names.of(["all"] * 50), 0.95, session)["all"]
+    group = by_group(advantage, {"who": Names.of(["all"] * 50)}, 0.95, session)["who = all"]
     assert (group.low, group.high) == student(advantage.terms, 0.95, session)
 
 
@@ -90,7 +100,7 @@ def test_numbers_are_grouped_by_their_bins_and_vectors_not_at_all() -> None:
     four = replace(
         batch.take(np.arange(4)), observation=observation, context={"age": ages, "taste": taste, "mood": mood}
     )
-    assert list(groups_of(four, "age")) == ["10 to 10", "30 to 35", "30 to 35", "90 to 90"]
+    assert list(groups_of(four, "age")) == ["10.0 to 10.0", "30.0 to 35.0", "30.0 to 35.0", "90.0 to 90.0"]
     assert list(groups_of(four, "mood")) == ["sad", "sad", "happy", "sad"]
     with pytest.raises(InvalidInput, match="is a vector"):
         groups_of(four, "taste")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from bondhu.app import App
-from bondhu.errors import StateCorrupt
+from bondhu.errors import InvalidInput, StateCorrupt
 from bondhu.log.memory import MemoryLog
 from bondhu.ports import Event, Version
+from bondhu.serve.decide import Request
 from bondhu.train.window import DAY, Window, held_out, next_window, parent_id, people
 from bondhu.types import Decision
 from tests.service.stand import HOUR, NOW, Clock, log, opened
@@ -148,6 +149,70 @@ def test_a_new_action_starts_afresh_beside_the_others(app: App, clock: Clock, tm
     assert second.state["best"].max() == pytest.approx(1 - 0.9**6)
     other = opened(tmp_path, clock, actions={"names": ["black", "white"]})
     assert other.train(replace(other.plan(), days_back=1)).trained.version is None
+
+
+def test_a_live_version_acts_among_the_actions_declared_now(app: App, clock: Clock, tmp_path: Path) -> None:
+    log(app, ["ann"], 6, actions=["blue"])
+    log(app, ["ben"], 6, actions=["red"], worth={"red": 0.5})
+    app.promote(trained(app), reason="test")
+    context = {"mood": "happy", "age": 30}
+    one = app.decider()
+    before = one.decide(Request(context))
+    assert before.action == "blue"
+    now = opened(tmp_path, clock, actions={"names": ["white", "red"]}, exploration={"rate": 0.0})
+    decider = now.decider()
+    assert decider.decide(Request(context)).action == "red"  # blue, the best, is gone; white is new
+    only = decider.decide(Request(context, allowed=["white"]))
+    assert (only.action, only.probability) == ("white", 1.0)
+    assert [each.action for each in decider.explain(only.id).candidates] == ["white"]
+    assert decider.explain(before.id).replayed  # decided again as it was trained
+
+
+def test_a_candidate_with_a_new_action_is_judged_against_the_live_version(tmp_path: Path, clock: Clock) -> None:
+    few = {"minimum_interactions": 100, "minimum_effective_samples": 50}
+    narrow = opened(tmp_path, clock, training={"holdout": 0.5, "auto_promote": True}, gate=few,
+                    actions={"names": ["red", "green"]})  # fmt: skip
+    log(narrow, PEOPLE, 6, actions=["red", "green"], worth={"red": 0.9})
+    assert narrow.train().promoted
+    clock.now += 2 * HOUR
+    wide = opened(tmp_path, clock, training={"holdout": 0.5, "auto_promote": True}, gate=few)
+    log(wide, PEOPLE, 6, ago=HOUR + 600)
+    run = wide.train()
+    assert run.judgement is not None
+    assert run.judgement.live["dr"].value == pytest.approx(0.0, abs=0.02)  # it takes red, that nobody likes now
+    assert run.promoted
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"name": "bandit.fourier_ridge", "fourier": 16}, {"name": "bandit.fourier_ridge", "fourier": 8}),
+        ({"name": "bandit.bagged_regression", "members": 3}, {"name": "bandit.bagged_regression", "members": 5}),
+        ({"name": "bandit.logistic_thompson", "diagonal": True}, {"name": "bandit.logistic_thompson"}),
+    ],
+)
+def test_a_state_of_another_shape_is_left_behind(
+    tmp_path: Path, clock: Clock, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    first = opened(tmp_path, clock, learner=before)
+    log(first, ["ann"], 6)
+    trained(first)
+    clock.now += HOUR
+    second = opened(tmp_path, clock, learner=after)
+    log(second, ["ben"], 6, ago=HOUR + 60)
+    version = second.train().trained.version
+    assert version is not None
+    assert version.parent is None
+    assert second.acting(version.id).policy is not None
+
+
+def test_a_version_that_cannot_act_is_not_stored(tmp_path: Path, clock: Clock) -> None:
+    app = opened(tmp_path, clock, learner={"name": "bandit.lin_ucb", "exploration": {"name": "bagging"}},
+                 exploration={"learner": True})  # fmt: skip
+    log(app, ["ann"], 6)
+    with pytest.raises(InvalidInput, match="draws"):
+        app.train()
+    assert app.versions() == []
 
 
 def test_versions_act_with_the_learners_own_exploration_where_asked_to(tmp_path: Path, clock: Clock) -> None:
@@ -400,7 +465,6 @@ def test_the_live_version_itself_is_compared_with_what_it_replaced(app: App, clo
 @pytest.mark.parametrize(
     ("change", "context", "reason"),
     [
-        ({"actions": {"names": ["red", "blue"]}}, {"mood": "happy", "age": 30}, "[actions] has changed"),
         (
             {"context": {"mood": {"values": ["happy", "sad", "calm"]}}},
             {"mood": "calm", "age": 30},

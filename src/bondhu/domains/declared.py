@@ -67,9 +67,8 @@ class DeclaredDomain:
         return next(fields, None)
 
     def choices(self, context: Mapping[str, Any]) -> tuple[str, ...] | None:
-        if self._candidates is None:
-            return None
-        return self.actions[: 1 + self._candidates.code(context[self._candidates.name])]
+        there = context.get(self._candidates.name) if self._candidates else None
+        return None if there is None else self.actions[: 1 + self._candidates.code(there)]  # type: ignore[union-attr]  # there
 
     def columns(self, contexts: Sequence[bytes]) -> Columns:
         return self._decoder.columns(contexts)

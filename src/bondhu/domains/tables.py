@@ -166,7 +166,9 @@ def parts(actions: Any, context: Sequence[Field] = ()) -> dict[str, tuple[str, .
         name = known(actions, ("candidates",), "actions")["candidates"]
         return {"action": by_name[one_of(name, by_name, "actions.candidates")]}
     if "names" in actions:
-        return {"action": names(known(actions, ("names", FEATURES), "actions")["names"], "actions.names")}
+        if not isinstance(known(actions, ("names", FEATURES), "actions").get(FEATURES, {}), Mapping):
+            raise wrong(f"actions.{FEATURES}", actions[FEATURES], "Make it a table with a list for each action.")
+        return {"action": names(actions["names"], "actions.names")}
     listed = {
         part: values for part, values in actions.items() if not (part == FEATURES and isinstance(values, Mapping))
     }

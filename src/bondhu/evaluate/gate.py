@@ -147,7 +147,7 @@ def _group(name: str, advantage: Estimate, rules: GateRules) -> Finding:
     figures = f"The advantage where {name} is {advantage.value:+.4g} ({advantage.low:+.4g} to {advantage.high:+.4g})"
     if advantage.high < -rules.maximum_group_loss:
         return Finding("refuse", f"{figures}: a gain of others would be paid by them.")
-    return Finding("promote", f"{figures}, not surely below {-rules.maximum_group_loss:+.4g}.")
+    return Finding("promote", f"{figures}, not surely below {0.0 - rules.maximum_group_loss:+.4g}.")
 
 
 def _average(candidate: Estimate, rules: GateRules) -> Finding:
@@ -166,6 +166,8 @@ def _advantage(advantage: Estimate, rules: GateRules) -> Finding:
     wanted = f"{rules.margin:+.4g}"
     if advantage.low > rules.margin:
         return Finding("promote", f"{figures}, above {wanted}.")
+    if not advantage.terms.any():
+        return Finding("refuse", f"{figures}: it decides as the live policy does, not above {wanted}.")
     if advantage.high <= rules.margin:
         return Finding("refuse", f"{figures}, not above {wanted}.")
     return Finding("wait", f"{figures}: not yet surely above {wanted}. More decisions will tell.")

@@ -29,15 +29,20 @@ def of_objectives(estimator: Estimator, seen: Seen) -> dict[str, Estimate]:
 
 
 def by_group(
-    advantage: Estimate, group: Names, confidence: float, session: Integers | None = None
+    advantage: Estimate, fields: Mapping[str, Names], confidence: float, session: Integers | None = None
 ) -> dict[str, Estimate]:
-    """The advantage within each group of rows, with intervals that hold for all groups at once (Bonferroni).
+    """The advantage within each group of rows, "field = value", by each of the fields.
 
-    Groups of fewer than 30 rows are left out. A mean of the groups, weighted by their rows, is the advantage of all.
+    The intervals hold for all groups of all fields at once (Bonferroni). Groups of fewer than 30 rows are left out. The
+    mean of a field's groups, weighted by their rows, is the advantage of all.
     """
     if advantage.refused:
         return {}
-    rows = {str(name): np.flatnonzero(group.codes == code) for code, name in enumerate(group.values)}
+    rows = {
+        f"{field} = {name}": np.flatnonzero(group.codes == code)
+        for field, group in fields.items()
+        for code, name in enumerate(group.values)
+    }
     rows = {name: of_group for name, of_group in rows.items() if len(of_group) >= FEWEST}
     each = 1 - (1 - confidence) / max(len(rows), 1)
     found = {}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.equations.intervals import student
+from bondhu.equations.intervals import empirical_bernstein, student
 from bondhu.equations.weights import effective_samples, importance
 from bondhu.types import Batch, Estimate, Floats, Policy
 
@@ -41,7 +41,7 @@ def support(policy: Policy, batch: Batch, minimum: float) -> Support:
     weights = importance(chance, batch.probability)
     effective = effective_samples(weights)
     forced = int((batch.probability >= 1).sum())
-    stray = _stray(weights, batch, forced)
+    stray, surely = _stray(weights, batch, forced)
     if forced == len(batch) and bool((weights < 1 - 1e-9).any()):
         reason = (
             "The log contains no exploration: every decision was taken with probability 1, so nothing is known of the "
@@ -58,7 +58,7 @@ def support(policy: Policy, batch: Batch, minimum: float) -> Support:
         )
         return Support(weights, effective, reason)
     rare = None if stray else _rare(batch, weights, EVENTS * minimum)
-    return Support(weights, np.nan if stray else effective, stray or rare)
+    return Support(weights, np.nan if surely else effective, stray or rare)
 
 
 def _broken(batch: Batch) -> str | None:
@@ -81,17 +81,27 @@ def _broken(batch: Batch) -> str | None:
     return None
 
 
-def _stray(weights: Floats, batch: Batch, forced: int) -> str | None:
-    """Weights average 1 where logged probabilities are right and the log tries all that the policy does."""
+def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool]:
+    """Weights average 1 where logged probabilities are right and the log tries all that the policy does.
+
+    A mean below 1 may only say that rare, heavy rows have not come yet: it is sure where no weights up to the heaviest
+    possible could average 1. Otherwise more decisions will tell.
+    """
     mean = float(weights.mean())
     low, high = student(weights, SURE, batch.session)
     if abs(mean - 1) <= STRAY or low <= 1 <= high:
-        return None
+        return None, False
+    heaviest = 1.0 / float(batch.probability.min())
+    if mean < 1 <= empirical_bernstein(weights, SURE, (0.0, heaviest))[1]:
+        return (
+            f"Importance weights average {mean:.3f} where 1 is expected: of the rarely logged actions that this policy "
+            "would take, hardly any has come yet. Collect more decisions."
+        ), False
     return (
         f"The log does not fit the policy: importance weights average {mean:.3f} (99.9 % interval {low:.3f} to "
         f"{high:.3f}) where 1 is expected. Either the policy takes actions the log never tried ({forced:,} decisions "
         "were logged with probability 1), or the logged probabilities are wrong."
-    )
+    ), True
 
 
 def _rare(batch: Batch, weights: Floats, minimum: float) -> str | None:

@@ -33,6 +33,7 @@ class Decider:
     restore: Callable[[str | None], Acting]  # a version by its id, None for the baseline, ready to act
     exploration: float = 0.0  # share of decisions made at random; at 0 nothing but the version itself can be evaluated
     now: Callable[[], float] = time.time
+    as_trained: Callable[[str | None], Acting] | None = None  # as `restore`, with the actions it was trained for
     live: Live = field(init=False, repr=False)
     _ids: Ids = field(default_factory=Ids, init=False, repr=False)
     _decided: Recent = field(init=False, repr=False)
@@ -214,7 +215,12 @@ class Decider:
             raise UnknownName(
                 f"No decision {decision_id!r}.", field="id", value=decision_id, fix="Ask with the id it came with."
             )
-        return explain(*found, self.restore)
+        return explain(*found, lambda version: self._then(version, found[0].allowed))
+
+    def _then(self, version: str | None, allowed: Sequence[str]) -> Acting:
+        """The version as it acted: among the actions it was trained for, unless newer ones were allowed."""
+        trained = (self.as_trained or self.restore)(version)
+        return trained if set(allowed) <= set(trained.actions) else self.restore(version)
 
 
 class Recent:

@@ -14,7 +14,7 @@ from bondhu.evaluate.gate import GateRules, difference, gate
 from bondhu.evaluate.parts import Seen, by_group, of_objectives, weight_error, widened
 from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
-from bondhu.ports import Deployment
+from bondhu.ports import Deployment, Signal
 from bondhu.train.window import Window, held_out, people
 from bondhu.types import Acting, Batch, Estimate, Estimator, Names, Verdict
 
@@ -54,13 +54,13 @@ def judge(  # noqa: PLR0913  all that a verdict rests on
     """Estimate both on the held-out decisions of the window; the gate looks at the last estimator and at `facts`: the
     `interactions` that the candidate was trained on and the `exploration` of production."""
     batch, report = evaluation_batch(deployment, window, holdout)
-    ours, theirs = (_seen(acting, batch, deployment) for acting in (candidate, live))
+    ours, theirs = (_seen(acting, batch) for acting in (candidate, live))
     of_candidate, of_live = (_estimates(seen, estimators) for seen in (ours, theirs))
     last = estimators[-1]
     advantage = difference(of_candidate[last.name], of_live[last.name], rules.confidence, session=batch.session)
     parts = Parts(advantage, {}, {})
     if not (isinstance(ours, str) or isinstance(theirs, str) or advantage.refused):
-        parts = parts_of(advantage, last, (ours, theirs), deployment, rules)
+        parts = parts_of(advantage, last, (ours, theirs), batch, deployment.domain.reward.signals, rules)
     verdict = gate(
         of_candidate[last.name], of_live[last.name], facts, rules, advantage=parts.advantage, groups=parts.groups
     )
@@ -68,20 +68,23 @@ def judge(  # noqa: PLR0913  all that a verdict rests on
 
 
 def parts_of(
-    advantage: Estimate, estimator: Estimator, pair: tuple[Seen, Seen], deployment: Deployment, rules: GateRules
+    advantage: Estimate,
+    estimator: Estimator,
+    pair: tuple[Seen, Seen],
+    batch: Batch,
+    signals: Mapping[str, Signal],
+    rules: GateRules,
 ) -> Parts:
     """The advantage with uncertain weights allowed for, within groups, and in the parts of the vector reward."""
-    batch = pair[0].batch
-    errors = {name: each.error for name, each in deployment.domain.reward.signals.items() if each.error > 0}
+    errors = {name: each.error for name, each in signals.items() if each.error > 0}
+    error = weight_error(estimator, pair, errors)
+    fields = {name: groups_of(batch, name) for name in rules.groups}
+    groups = by_group(advantage, fields, rules.confidence, batch.session)
     sessions = len(np.unique(batch.session))
-    allowed_for = widened(advantage, weight_error(estimator, pair, errors), rules.confidence, sessions)
-    groups = {
-        f"{name} = {value}": each
-        for name in rules.groups
-        for value, each in by_group(advantage, groups_of(batch, name), rules.confidence, batch.session).items()
-    }
+    wide = [widened(each, error, rules.confidence, sessions) for each in (advantage, *groups.values())]
     ours, theirs = (of_objectives(estimator, seen) for seen in pair)
-    return Parts(allowed_for, groups, {name: (ours[name], theirs[name]) for name in ours})
+    objectives = {name: (ours[name], theirs[name]) for name in ours}
+    return Parts(wide[0], dict(zip(groups, wide[1:], strict=True)), objectives)
 
 
 def groups_of(batch: Batch, name: str) -> Names:
@@ -96,7 +99,7 @@ def groups_of(batch: Batch, name: str) -> Names:
     codes = batch.observation[:, list(batch.context).index(name)]
     values, number = np.unique(codes, return_inverse=True)
     ends = [(column[codes == code].min(), column[codes == code].max()) for code in values]
-    return Names(number.ravel(), [f"{low:g} to {high:g}" for low, high in ends])
+    return Names(number.ravel(), [f"{low!s} to {high!s}" for low, high in ends])
 
 
 def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> tuple[Batch, JoinReport]:
@@ -108,11 +111,9 @@ def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> 
     return joined.batch, joined.report
 
 
-def _seen(acting: Acting, batch: Batch, deployment: Deployment) -> Seen | str:
-    """The policy and the batch as it observes it; the reason where it knows other actions or fields than declared."""
+def _seen(acting: Acting, batch: Batch) -> Seen | str:
+    """The policy and the batch as it observes it; the reason where it knows other fields than are declared now."""
     try:
-        if acting.actions != tuple(deployment.domain.actions):
-            raise InvalidInput("[actions] has changed.")
         return Seen(acting.policy, batch.seen_by(acting.encoder))
     except (KeyError, InvalidInput) as error:
         what = f"field {error} is gone from [context]." if isinstance(error, KeyError) else error.what

@@ -15,7 +15,7 @@ from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.ports import Deployment, Domain, Version
 from bondhu.registry.names import new_version_id
 from bondhu.train.window import Window, held_out, next_window, parent_id, people
-from bondhu.types import Batch, Learner, Metrics, Spec
+from bondhu.types import Array, Batch, Learner, Metrics, Spec
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
         return Trained(None, window, report, {})
     parent, state = starting_state(learner, parent, domain, rng)
     state, metrics = learner.update(state, batch, rng)
+    learner.policy(state, explore=plan.explore).distribution(batch.observation[:1], batch.allowed[:1])  # it can act
     version = Version(
         id=new_version_id(now, rng),
         domain=domain.name,
@@ -121,9 +122,29 @@ def starting_state(
     fresh = learner.init(Spec(space, Discrete(len(domain.actions)), domain.action_features), rng)
     if parent is None:
         return None, fresh
-    known, learned = actions_of(parent), learners.unpack(learner, parent.state)
-    if known == list(domain.actions):
-        return parent, learned
+    learned = carried_over(learner, parent, domain, fresh)
+    return (None, fresh) if learned is None else (parent, learned)
+
+
+def carried_over(learner: Learner[Any], parent: Version, domain: Domain, fresh: Any) -> Any:
+    """The parent's state for the actions declared now; None where hyper-parameters made it another kind of state."""
+    known = actions_of(parent)
     places = np.array([known.index(name) if name in known else -1 for name in domain.actions])
-    carried = learners.carried(fresh, learned, places) if (places >= 0).any() else None
-    return (None, fresh) if carried is None else (parent, carried)
+    if (places < 0).all():
+        return None
+    try:
+        carried = learners.carried(fresh, learners.unpack(learner, parent.state), places)
+    except (StateCorrupt, KeyError, AttributeError):  # another learner within, other parts of the reward
+        return None
+    return carried if carried is not None and alike(learners.pack(fresh), learners.pack(carried)) else None
+
+
+def alike(fresh: Mapping[str, Array], learned: Mapping[str, Array]) -> bool:
+    """Whether two states have the same arrays; what begins without rows may have grown."""
+    return fresh.keys() == learned.keys() and all(
+        array.ndim == learned[name].ndim
+        and array.dtype.kind == learned[name].dtype.kind
+        and array.shape[grown:] == learned[name].shape[grown:]
+        for name, array in fresh.items()
+        for grown in [int(array.ndim > 0 and len(array) == 0)]
+    )
