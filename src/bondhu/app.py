@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from gymnasium.spaces import MultiDiscrete
 
 from bondhu import evaluate, learners
 from bondhu.domains import declared
-from bondhu.domains import recommendation as recommendation_domain
-from bondhu.errors import BondhuError, InvalidInput, SettingsInvalid, StateCorrupt, UnknownName, nearest
+from bondhu.errors import BondhuError, InvalidInput, StateCorrupt, UnknownName, nearest
 from bondhu.evaluate.gate import GateRules
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
 from bondhu.monitor.doctor import Facts
@@ -31,6 +29,7 @@ from bondhu.train.judge import Judgement, judge
 from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
 from bondhu.types import Acting, Metrics
+from bondhu.wiring import GROUPED, checked_learner, gate_rules, open_domain
 
 ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
 
@@ -219,12 +218,12 @@ class App:
     def facts(self) -> Facts:
         """What the doctor looks at."""
         log = self.deployment.log.summary(self.domain.name)  # type: ignore[attr-defined]  # beyond the port
-        signals = self.domain.reward.signals.values()
+        signals, chosen = self.domain.reward.signals.values(), self.settings.learner
         return Facts(
             trainings=self.tasks.recent("rl_training", 10),
             decisions=log.decisions,
             feedback=log.feedback,
-            discount=float(self.settings.learner.hyperparameters.get("discount", 0.95)),
+            discount=float(learners.plain(learners.build(chosen.name, chosen.hyperparameters)).get("discount", 0.0)),
             largest_reward=sum(max(abs(each.weight * each.low), abs(each.weight * each.high)) for each in signals),
             good_reward=self.rules.minimum_average_reward,
             model_problem=self.model_problem(),
@@ -300,59 +299,11 @@ def agent_stats(metrics: Metrics) -> dict[str, float]:
 def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App:
     """Open the stores named in the settings; they are made where they do not exist yet."""
     domain = open_domain(settings)
+    settings = settings.model_copy(update={"learner": checked_learner(settings.learner, domain)})
     path = settings.path(settings.store.log)
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SqliteLog(path)
     registry = DiskRegistry(settings.path(settings.store.registry))
-    rules = gate_rules(settings.gate, [each["name"] for each in domain.describe()["fields"]])
+    kinds = {each["name"]: each["kind"] for each in domain.describe()["fields"]}
+    rules = gate_rules(settings.gate, [name for name, kind in kinds.items() if kind in GROUPED])
     return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, now)
-
-
-def open_domain(settings: Settings) -> Domain:
-    """The declared domain; `[domain] extends = "recommendation"` starts from the built-in one."""
-    problem = dict(settings.problem)
-    if not problem:
-        return recommendation_domain.domain()
-    table = dict(problem.get("domain", {}))
-    parent, bins = table.pop("extends", None), table.pop("bins", None)
-    if parent is None:
-        return declared.from_table(problem)
-    if parent != "recommendation":
-        fix = nearest(str(parent), ["recommendation"])
-        raise SettingsInvalid(
-            f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix
-        )
-    return declared.from_table(merged(recommendation_domain.table(bins), {**problem, "domain": table}))
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables laid over tables; a value replaces a value."""
-    result = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
-        result[key] = merged(below[key], value) if both else value
-    return result
-
-
-def gate_rules(table: Mapping[str, Any], fields: Sequence[str] = ()) -> GateRules:
-    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule, or field of the context to group by."""
-    names = list(GateRules.__dataclass_fields__)
-    checked: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in names:
-            raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
-        fix = _misfit(getattr(GateRules, key), value, fields)
-        if fix:
-            raise SettingsInvalid(f"Setting gate.{key} got {value!r}.", field=f"gate.{key}", value=value, fix=fix)
-        checked[key] = tuple(value) if isinstance(value, list) else value
-    return replace(GateRules(), **checked)
-
-
-def _misfit(default: object, value: Any, fields: Sequence[str]) -> str | None:
-    """What to write instead where a value is not of the kind that a rule has."""
-    if isinstance(default, tuple):
-        unknown = [each for each in value if each not in fields] if isinstance(value, list) else [value]
-        return f"List fields of the context. {nearest(str(unknown[0]), fields)}" if unknown else None
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "Write true or false."
-    return None if type(value) in (int, float) and math.isfinite(value) else "Write a number."

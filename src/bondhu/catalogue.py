@@ -79,7 +79,10 @@ def _part(key: str, value: Any, build: Build) -> Any:
     if not isinstance(value, Mapping) or "name" not in value:
         fix = f'Write a table such as [learner.{key}] with name = "…".'
         raise InvalidInput(f"{key!r} got {value!r}.", field=key, value=value, fix=fix)
-    return build(value["name"], {name: each for name, each in value.items() if name != "name"})
+    try:
+        return build(value["name"], {name: each for name, each in value.items() if name != "name"})
+    except InvalidInput as error:
+        raise type(error)(error.what, field=f"{key}.{error.field}", value=error.value, fix=error.fix) from error
 
 
 def _typed(key: str, value: Any, kind: Any) -> Any:

@@ -163,7 +163,7 @@ def _values(table: Any) -> Any:
     """A table whose settings have no declared types here: the environment's text becomes numbers and truth values."""
     if not isinstance(table, Mapping):
         return table
-    return {name: _value(value) if isinstance(value, str) else value for name, value in table.items()}
+    return {name: _value(value) if isinstance(value, str) else _values(value) for name, value in table.items()}
 
 
 def _value(text: str) -> Any:

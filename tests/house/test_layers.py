@@ -14,7 +14,7 @@ LEVELS = {
     "learners": 3, "evaluate": 3, "domains": 3, "log": 3, "registry": 3,
     "serve": 4, "train": 4,
     "schedule": 5, "monitor": 5, "settings": 5,
-    "app": 6, "cli": 6, "demo": 6, "screen": 6,
+    "app": 6, "wiring": 6, "cli": 6, "demo": 6, "screen": 6,
     # The recommendation system's own face is an application of the whole house (docs/decisions/0002).
     "domains.recommendation.agent": 6, "domains.recommendation.orchestrator": 6,
 }  # fmt: skip

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bondhu import settings
-from bondhu.app import App, merged, open_app
+from bondhu.app import App, open_app
 from bondhu.types import Decision, Feedback
+from bondhu.wiring import merged
 from tests.service.shop import ACTIONS, problem
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC).timestamp()  # a Wednesday

@@ -35,7 +35,8 @@ def news(**changes: Any) -> DeclaredDomain:
 
 def app(path: Path, clock: Clock, **more: Any) -> App:
     extra = {"training": {"holdout": 0.5, "min_interactions_per_user": 1}, "exploration": {"rate": 1.0},
-             "gate": {"maximum_exploration": 1.0, "minimum_interactions": 100}}  # fmt: skip
+             "gate": {"maximum_exploration": 1.0, "minimum_interactions": 100},
+             "learner": {"name": "bandit.online_regression"}}  # fmt: skip
     return open_app(settings.from_tables({**NEWS, **extra, **more}, path), now=clock)
 
 
@@ -83,7 +84,7 @@ def test_candidates_that_do_not_fit_are_refused(tmp_path: Path, articles: Any) -
 def test_what_is_learned_of_candidates_holds_for_ones_never_seen(tmp_path: Path) -> None:
     """Light readers like the first number of an article, serious ones the second; articles are new in each request."""
     clock, rng = Clock(), np.random.default_rng(0)
-    one = app(tmp_path, clock, learner={"name": "bandit.online_regression"})
+    one = app(tmp_path, clock)
     decider = one.decider()
     for start in range(0, 3_000, 500):
         moods = rng.integers(0, 2, 500)

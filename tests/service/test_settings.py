@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bondhu.app import gate_rules
 from bondhu.errors import SettingsInvalid
 from bondhu.settings import FILE, from_tables, load
+from bondhu.wiring import gate_rules
 from tests.service.shop import problem
 
 

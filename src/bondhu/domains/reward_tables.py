@@ -25,7 +25,7 @@ def reward(table: Any, parts: Mapping[str, tuple[str, ...]]) -> Reward:
         wait=number(table.get("wait", Reward.wait), "reward.wait", least=0.0),
         count_late=truth(table.get("count_late", Reward.count_late), "reward.count_late"),
         delay_horizon=_delay_horizon(table),
-        objectives={name: _objective(name, each, signals, parts) for name, each in table.get("objectives", {}).items()},
+        objectives=_objectives(table.get("objectives", {}), signals, parts),
     )
 
 
@@ -37,6 +37,12 @@ def _delay_horizon(table: Table) -> float:
     if horizon and horizon <= table.get("wait", Reward.wait):
         raise wrong(key, horizon, "Make it longer than reward.wait, such as ten times as long.")
     return horizon
+
+
+def _objectives(table: Any, signals: Table, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Objective]:
+    if not isinstance(table, Mapping):
+        raise wrong("reward.objectives", table, "Write each as a table: [reward.objectives.novelty].")
+    return {name: _objective(name, each, signals, parts) for name, each in table.items()}
 
 
 def _objective(name: str, table: Any, signals: Table, parts: Mapping[str, tuple[str, ...]]) -> Objective:

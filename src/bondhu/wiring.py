@@ -1,0 +1,137 @@
+"""From settings to parts: the domain that they declare, the rules of the gate, and a learner that fits the domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as fields_of
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+
+from bondhu import learners
+from bondhu.domains import declared
+from bondhu.domains import recommendation as recommendation_domain
+from bondhu.errors import InvalidInput, SettingsInvalid, UnknownName, nearest
+from bondhu.evaluate.gate import GateRules
+from bondhu.ports import Domain
+from bondhu.settings import Learning, Settings
+from bondhu.types import Spec
+
+GROUPED = ("category", "number", "text", "person")  # kinds of field that people can be grouped by
+LIMITS = {  # of the rules of the gate; the others are of at least 0
+    "confidence": (0.5, 0.9999),
+    "maximum_exploration": (0.0, 1.0),
+    "minimum_average_reward": (-math.inf, math.inf),
+    "margin": (-math.inf, math.inf),
+}
+
+
+def checked_learner(chosen: Learning, domain: Domain) -> Learning:
+    """The learner of the settings, with the person's column filled in where it has one; raises SettingsInvalid where it
+    does not exist, has no such hyper-parameters, or cannot decide in this domain."""
+    try:
+        kind = learners.find(chosen.name)
+    except UnknownName as error:
+        raise SettingsInvalid(error.what, field="learner.name", value=chosen.name, fix=error.fix) from error
+    given = {**_person(kind, chosen, domain), **chosen.hyperparameters}
+    try:
+        learner = learners.build(chosen.name, given)
+    except InvalidInput as error:
+        key = f"learner.{error.field}"
+        raise SettingsInvalid(f"{key}: {error.what}", field=key, value=error.value, fix=error.fix) from error
+    described = domain.describe()
+    if learner.observes is MultiDiscrete and "candidates" in described:
+        what = f"{chosen.name} does not see features, and candidates are known by theirs alone."
+        raise SettingsInvalid(what, field="learner.name", fix="Use bandit.online_regression.")
+    try:
+        learner.init(_small(learner.observes, domain), np.random.default_rng(0))
+    except InvalidInput as error:
+        what = f"{chosen.name} cannot decide in this domain: {error.what}"
+        fix = "Choose another in docs/learners.md; slates and dials are for programs of their own, not for the service."
+        raise SettingsInvalid(what, field="learner.name", value=chosen.name, fix=fix) from error
+    return Learning(name=chosen.name, **given)
+
+
+def _person(kind: type[Any], chosen: Learning, domain: Domain) -> dict[str, Any]:
+    """Where the person stands in an observation, for a learner that asks for it and was not told."""
+    asks = "person" in {each.name for each in fields_of(kind)}
+    if not asks or "person" in chosen.hyperparameters:
+        return {}
+    kinds = [each["kind"] for each in domain.describe()["fields"]]
+    if "person" not in kinds:
+        fix = 'Declare one: [context.person] with kind = "person".'
+        raise SettingsInvalid(f"{chosen.name} needs a field that says who it is.", field="context", fix=fix)
+    return {"person": kinds.index("person")}
+
+
+def _small(observes: type[Any], domain: Domain) -> Spec:
+    """The domain's spaces with few codes: whether a learner takes them at all is found out without a large table."""
+    space = domain.encoder(observes).space
+    if isinstance(space, MultiDiscrete):
+        space = MultiDiscrete(np.minimum(space.nvec, 2))
+    elif isinstance(space, Box) and len(space.shape) == 1:
+        space = Box(-np.inf, np.inf, (min(space.shape[0], 4),))
+    return Spec(space, Discrete(len(domain.actions)), domain.action_features)
+
+
+def open_domain(settings: Settings) -> Domain:
+    """The declared domain; `[domain] extends = "recommendation"` starts from the built-in one."""
+    problem = dict(settings.problem)
+    if not problem:
+        return recommendation_domain.domain()
+    table = dict(problem.get("domain", {}))
+    parent, bins = table.pop("extends", None), table.pop("bins", None)
+    if parent is None:
+        return declared.from_table(problem)
+    if parent != "recommendation":
+        fix = nearest(str(parent), ["recommendation"])
+        raise SettingsInvalid(
+            f"domain.extends got {parent!r}, which is no built-in domain.", field="domain.extends", fix=fix
+        )
+    return declared.from_table(merged(recommendation_domain.table(bins), {**problem, "domain": table}))
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables laid over tables; a value replaces a value."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        result[key] = merged(below[key], value) if both else value
+    return result
+
+
+def gate_rules(table: Mapping[str, Any], fields: Sequence[str] = ()) -> GateRules:
+    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule, or field of the context to group by."""
+    names = list(GateRules.__dataclass_fields__)
+    checked: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
+        fix = _misfit(key, value, fields)
+        if fix:
+            raise SettingsInvalid(f"Setting gate.{key} got {value!r}.", field=f"gate.{key}", value=value, fix=fix)
+        checked[key] = tuple(value) if isinstance(value, list) else value
+    return replace(GateRules(), **checked)
+
+
+def _misfit(key: str, value: Any, fields: Sequence[str]) -> str | None:
+    """What to write instead where a value is not of the kind or size that a rule has."""
+    default = getattr(GateRules, key)
+    if isinstance(default, tuple):
+        if not isinstance(value, list):
+            return f'Write a list of fields of the context, such as ["{(*fields, "field")[0]}"].'
+        unknown = [each for each in value if each not in fields]
+        return f"Group by fields of the context. {nearest(str(unknown[0]), fields)}" if unknown else None
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "Write true or false."
+    if not (type(value) in (int, float) and math.isfinite(value)):
+        return "Write a number."
+    low, high = LIMITS.get(key, (0.0, math.inf))
+    return None if low <= value <= high else f"Write a number {limits(low, high)}."
+
+
+def limits(low: float, high: float) -> str:
+    return f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
