@@ -34,10 +34,14 @@ class Best:
 
 def chosen(settings: Iterable[tuple[str, Loss]], shuffles: int, *, screened: int, kept: int) -> Best:
     """All settings on the first `screened` shuffles, the best `kept` on all of them, and the best of those."""
-    first = [(np.mean([loss(each) for each in range(screened)]), name, loss) for name, loss in settings]
+    first = [(_mean(loss, range(screened)), name, loss) for name, loss in settings]
     last = sorted(first, key=lambda each: each[0])[:kept]
     runs = [Best(name, [loss(each) for each in range(shuffles)]) for _, name, loss in last]
     return min(runs, key=lambda run: run.loss)
+
+
+def _mean(loss: Loss, shuffles: Iterable[int]) -> float:
+    return float(np.mean([loss(each) for each in shuffles]))
 
 
 # ---------------------------------------------------------------------------------------------------------------- VW
@@ -61,7 +65,8 @@ def vowpal_wabbit(table: Table, shuffles: int, folder: Path, *, quick: bool) -> 
     """The best of its explorations, each with the forms and learning rates that suit the table best."""
     forms = list(product(SCALES, CROSSED, COSTS, RATES[1:3] if quick else RATES))
     probes = PROBES[1:2] if quick else PROBES
-    losses = {form: min(_cbified(table, folder, form, probe)(0) for probe in probes) for form in forms}
+    first = range(1 if quick else 2)
+    losses = {form: min(_mean(_cbified(table, folder, form, probe), first) for probe in probes) for form in forms}
     good = sorted(forms, key=lambda form: losses[form])[: 1 if quick else 4]
     settings = [(" ".join((*form, each)), _cbified(table, folder, form, each)) for form in good for each in EXPLORATION]
     return chosen(settings, shuffles, screened=1 if quick else 3, kept=2 if quick else 8)
@@ -76,9 +81,9 @@ def _cbified(table: Table, folder: Path, form: Sequence[str], exploration: str) 
         file = _written(table, folder, scale, shuffle)
         options = f"--cbify {table.actions} --cb_explore_adf {exploration} {crossed} {costs} {rate}"
         workspace = Workspace(f"{options} -d {file} --quiet --random_seed {shuffle + 1} -b 20")
-        share: float = workspace.get_sum_loss() / workspace.get_weighted_examples()
+        mistakes: float = workspace.get_sum_loss() / workspace.get_weighted_examples()  # whatever the costs are
         workspace.finish()
-        return share + 1.0 if "--loss0" in costs else share  # costs of -1 and 0 instead of 0 and 1
+        return mistakes
 
     return loss
 
