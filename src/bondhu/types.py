@@ -42,6 +42,13 @@ class PerAction(NamedTuple):
     axis: int = 0
 
 
+class Declared(NamedTuple):
+    """Marks a field of a learner's state that repeats what the domain declares of each action: the axis of actions.
+    When actions come and go, or are described anew, the present declaration counts and not the one learned with."""
+
+    axis: int = 0
+
+
 class ActionNumbers(NamedTuple):
     """Marks a field of a learner's state that holds numbers of actions; -1 where an action is gone."""
 
@@ -180,7 +187,8 @@ class Batch:
     @classmethod
     def single(cls, observation: Array, allowed: Booleans, action: Array, probability: Floats, reward: Floats) -> Batch:
         """Decisions that stand alone: nothing follows any of them."""
-        ends, alone, session, time, memo = _nothing_after(len(action))
+        after = _remembered if len(action) <= SMALL else _nothing_after
+        ends, alone, session, time, memo = after(len(action))
         nothing = _zeros(observation.shape, observation.dtype)
         logged = observation, allowed, action, probability, reward
         return cls(*logged, ends, alone, nothing, allowed, session, time, memo)
@@ -198,7 +206,6 @@ class Batch:
         return replace(self, observation=encoder.many(self.context))
 
 
-@lru_cache(maxsize=16)
 def _nothing_after(rows: int) -> tuple[Array, ...]:
     """`discount`, `has_next`, `session`, `time` and `memo` of decisions that stand alone; not to be written to."""
     numbers = np.arange(rows)
@@ -206,6 +213,10 @@ def _nothing_after(rows: int) -> tuple[Array, ...]:
     for part in parts:
         part.flags.writeable = False
     return parts
+
+
+SMALL = 64  # rows up to which these are remembered
+_remembered = lru_cache(maxsize=16)(_nothing_after)
 
 
 @lru_cache(maxsize=16)

@@ -310,3 +310,10 @@ def test_a_high_initial_value_makes_greed_try_everything():
             state, _ = learner.update(state, batch, rng)
         tried[initial_value] = (state.visits[0] > 0).tolist()
     assert tried == {0.0: [True, False], 5.0: [True, True]}
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 3), (1, 2)])
+def test_square_cb_refuses_a_mask_of_another_shape_than_the_values(shape):
+    with pytest.raises(InvalidInput, match=r"Values have \(1, 3\)") as raised:
+        SquareCb()(believed([1.0, 2.0, 3.0]), np.ones(shape, bool))
+    assert raised.value.field == "allowed"

@@ -12,6 +12,8 @@ from bondhu.domains import probes
 from bondhu.domains.probes.markov import corridor
 from bondhu.errors import InvalidInput, StateCorrupt, UnknownName
 from bondhu.learners import build, carried, find, names, pack, plain, unpack
+from bondhu.ports import Version
+from bondhu.registry import DiskRegistry
 
 every_learner = pytest.mark.parametrize("name", names())
 every_problem = pytest.mark.parametrize(("name", "problem"), [(n, p) for n in names() for p in find(n).probes])
@@ -104,6 +106,19 @@ def test_policies_are_distributions_over_the_allowed_actions(name, problem, expl
         np.testing.assert_allclose(one, distribution[:1], rtol=1e-6, atol=1e-9)
 
 
+@every_learner
+@pytest.mark.parametrize("explore", [False, True])
+def test_a_policy_of_no_rows_is_a_distribution_of_no_rows(name, explore):
+    learner, probe = build(name, {}), first_probe(name)
+    state = learned(learner, probe, log(probe, 50))[0]
+    policy, batch = learner.policy(state, explore=explore), log(probe, 4)
+    observation, allowed = batch.observation[:0], batch.allowed[:0]
+    some = policy.distribution(batch.observation, batch.allowed)
+    assert policy.distribution(observation, allowed).shape == (0, *some.shape[1:])
+    choice = policy.sample(observation, allowed, np.random.default_rng(0))
+    assert (choice.action.shape, choice.probability.shape) == ((0, *batch.action.shape[1:]), (0,))
+
+
 @every_problem
 def test_beliefs_say_value_error_and_tries_of_every_action(name, problem):
     learner, probe = build(name, {}), probes.find(problem)
@@ -166,13 +181,34 @@ def test_a_packed_state_acts_and_goes_on_learning_like_the_original(name):
 
 
 @every_learner
-def test_a_reward_that_is_not_a_number_is_refused_before_anything_is_learned(name):
+def test_a_state_comes_back_from_the_disk_and_goes_on_learning(name, tmp_path):
+    learner, probe = build(name, {}), first_probe(name)
+    batch = log(probe, 40)
+    state, _ = learned(learner, probe, batch)
+    registry = DiskRegistry(tmp_path)
+    registry.add(Version("v1", "here", name, plain(learner), pack(state), {}, 0.0))
+    again = unpack(learner, registry.load("v1").state)
+    assert_same(again, state)
+    for explore in (False, True):
+        ours, theirs = (
+            learner.policy(each, explore=explore).distribution(batch.observation, batch.allowed)
+            for each in (state, again)
+        )
+        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (learner.update(each, batch, np.random.default_rng(1))[0] for each in (state, again))
+    assert_same(ours, theirs)
+    assert_same(unpack(learner, registry.load("v1").state), learned(learner, probe, batch)[0])  # as it was stored
+
+
+@every_learner
+@pytest.mark.parametrize("wrong", [np.nan, 1e200, -np.inf])
+def test_a_reward_that_is_no_sane_number_is_refused_before_anything_is_learned(name, wrong):
     learner, probe = build(name, {}), first_probe(name)
     state, _ = learned(learner, probe, log(probe, 10))
     before = pack(state)
     batch = log(probe, 10)
     reward = batch.reward.copy()
-    reward[3] = np.nan
+    reward[3] = wrong
     with pytest.raises(InvalidInput, match="Row 3"):
         learner.update(state, replace(batch, reward=reward), np.random.default_rng(0))
     for key, array in pack(state).items():
@@ -234,8 +270,15 @@ def test_what_was_learned_is_carried_over_when_actions_change_places(name):
     order = np.arange(probe.spec.action.n)[::-1]
     if observation.ndim > 2 or probe.spec.action_features is not None:
         pytest.skip("actions are known by their features: tested beside the learner")
-    moved = carried(learner.init(probe.spec, np.random.default_rng(0)), state, order)
+    stored = pack(state)
+    kept = {key: array.copy() for key, array in stored.items()}
+    moved = carried(learner.init(probe.spec, np.random.default_rng(0)), unpack(learner, stored), order)
     np.testing.assert_allclose(learner.beliefs(moved)(observation).value, known[:, order])
+    again, metrics = learner.update(moved, log(probe, 20, seed=2), np.random.default_rng(0))
+    assert all(map(np.isfinite, metrics.values()))
+    assert np.isfinite(learner.beliefs(again)(observation).value).all()
+    for key, array in stored.items():
+        np.testing.assert_array_equal(array, kept[key])  # learning went on elsewhere
 
 
 def test_the_catalogue_lists_q_learning():

@@ -111,7 +111,6 @@ def test_names_that_would_leave_the_directory_are_refused(registry: Registry, na
     for call in (
         lambda: registry.add(version(name)),
         lambda: registry.add(version(domain=name)),
-        lambda: registry.add(replace(version(), state={name: np.zeros(1)})),
         lambda: registry.record(name, event("promoted", "v1")),
     ):
         with pytest.raises(InvalidInput, match="cannot be a folder"):
@@ -119,6 +118,27 @@ def test_names_that_would_leave_the_directory_are_refused(registry: Registry, na
     with pytest.raises(InvalidInput):
         registry.load(name)
     assert registry.events("music") == ()
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "../v1", "a/../b", "/etc", "a/", "a//b", "a\x00b", "a\nb"])
+def test_names_of_arrays_that_could_be_paths_elsewhere_are_refused(registry: Registry, name: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be stored") as raised:
+        registry.add(replace(version(), state={name: np.zeros(1)}))
+    assert raised.value.field == "array"
+    assert registry.events("music") == ()
+
+
+def test_arrays_of_states_within_states_come_back_by_name_in_files_of_plain_names(tmp_path: Path) -> None:
+    names = ["values", "inner/values", "inner/long watch/values", "inner/_1", "_1", "0", ".hidden", "v*", "a" * 300]
+    state = {name: np.full(2, number) for number, name in enumerate(names)}
+    for registry in (DiskRegistry(tmp_path), MemoryRegistry()):
+        registry.add(replace(version(), state=state))
+        loaded = registry.load("v1").state
+        assert {name: array.tolist() for name, array in loaded.items()} == {
+            name: [number, number] for number, name in enumerate(names)
+        }
+    files = {path.relative_to(tmp_path / "music" / "v1").as_posix() for path in (tmp_path / "music" / "v1").rglob("*")}
+    assert files == {"header.json", "values.npy", "0.npy", *(f"_{n}.npy" for n in (1, 2, 3, 4, 6, 7, 8))}
 
 
 def test_what_is_not_plain_data_is_refused(registry: Registry) -> None:

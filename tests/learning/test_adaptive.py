@@ -1,5 +1,7 @@
 """Learners that follow a changing world: windows, restarts and fading evidence against a learner that never forgets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from bondhu.compiled import compiled
 from bondhu.errors import InvalidInput
 from bondhu.learners import build, carried, pack, unpack
+from bondhu.learners._states import renumbered
 from bondhu.learners.adaptive.restarting import LARGEST, watch
 from bondhu.types import Batch, Spec
 
@@ -82,16 +85,26 @@ def test_a_stable_world_raises_hardly_an_alarm():
     assert sum(alarms) <= 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_arms_of_very_different_noise_raise_no_alarm_in_a_stable_world(seed):
+    learner, rng = made("adaptive.restarting"), np.random.default_rng(seed)
+    state = learner.init(SPEC, rng)
+    for _ in range(200):
+        action = rng.integers(0, 3, 100)
+        state, _ = learner.update(state, rows(action, rng.normal(size=100) * np.array([0.1, 1.0, 3.0])[action]), rng)
+    assert (state.seen, state.restarts) == (20_000, 0)
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(2.0, 12.0), st.integers(0, 6))
 @settings(max_examples=30, deadline=None)
 def test_the_detector_is_its_two_sums_written_out(seed, threshold, patience):
     rng = np.random.default_rng(seed)
     error, action = rng.normal(0.3, 1.0, 60), rng.integers(0, 2, 60)
     up, down, start, expected = [0.0, 0.0], [0.0, 0.0], {}, -1
-    count = squares = 0.0
+    count, squares = [0.0, 0.0], [0.0, 0.0]
     for t, (e, a) in enumerate(zip(error.tolist(), action.tolist(), strict=True)):
-        if count >= patience and squares > 0:
-            z = float(np.clip(e / np.sqrt(squares / count), -LARGEST, LARGEST))
+        if count[a] >= patience and squares[a] > 0:
+            z = float(np.clip(e / np.sqrt(squares[a] / count[a]), -LARGEST, LARGEST))
             for side, sums, sign in ((0, up, 1), (1, down, -1)):
                 if sums[a] == 0.0:
                     start[a, side] = 7 + t
@@ -100,8 +113,8 @@ def test_the_detector_is_its_two_sums_written_out(seed, threshold, patience):
                     expected = start[a, side]
             if expected >= 0:
                 break
-        count, squares = count + 1, squares + e * e
-    detector = (np.zeros((2, 2)), np.zeros((2, 2), np.int64), np.zeros(2))
+        count[a], squares[a] = count[a] + 1, squares[a] + e * e
+    detector = (np.zeros((2, 2)), np.zeros((2, 2), np.int64), np.zeros((2, 2)))
     for run in (watch, compiled(watch)):
         fresh = tuple(each.copy() for each in detector)
         assert run(fresh, error, action, 7, (threshold, 0.25, float(patience))) == expected
@@ -145,3 +158,71 @@ def test_a_wrapper_observes_what_the_learner_within_observes():
     assert LEARNERS["windowed"].observes is MultiDiscrete
     with pytest.raises(InvalidInput, match="single actions"):
         LEARNERS["windowed"].init(Spec(MultiDiscrete([1]), Box(0, 1)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["windowed", "restarting"])
+def test_the_fresh_state_stays_fresh_in_arrays_that_may_be_written_to(name):
+    """As a registry gives them out: mapped copy-on-write."""
+    learner, rng = LEARNERS[name], np.random.default_rng(0)
+    arrays = {key: np.array(array) for key, array in pack(learner.init(SPEC, rng)).items()}
+    state = unpack(learner, arrays)
+    for step in range(120):  # windows start again, and the change below is noticed
+        reward = np.full(10, float(step >= 60)) + rng.normal(size=10) * 0.1
+        state, _ = learner.update(state, rows(np.arange(10) % 3, reward), rng)
+    assert getattr(state, "restarts", 1) >= 1
+    assert not state.fresh.visits.any()
+    assert state.inner.visits.sum() <= 1_000
+
+
+@pytest.mark.parametrize("name", ["windowed", "restarting"])
+def test_an_unknown_code_is_refused_in_the_words_of_the_learner_within(name):
+    learner, rng = LEARNERS[name], np.random.default_rng(0)
+    wrong = replace(rows(np.zeros(1, int), np.ones(1)), observation=np.array([[7]]))
+    with pytest.raises(InvalidInput, match="Column 0 has the codes 0 to 0"):
+        learner.update(learner.init(SPEC, rng), wrong, rng)
+
+
+def test_a_window_keeps_the_parts_of_a_vector_reward():
+    inner = {"name": "objectives.vector_reward", "weights": {"reward": 1.0, "a/b c": 0.5}}
+    with pytest.raises(InvalidInput, match="part 'a/b c'"):
+        made("adaptive.windowed", inner=inner)
+    inner = {"name": "objectives.vector_reward", "weights": {"reward": 1.0, "novelty": 0.5}}
+    learner, rng = made("adaptive.windowed", inner=inner, window=4, refresh=4), np.random.default_rng(0)
+    state = learner.init(SPEC, rng)
+    for start in range(0, 12, 2):
+        batch = rows(np.zeros(2, int), np.ones(2))
+        parts = {"novelty": np.arange(start, start + 2.0), "other/part": np.ones(2)}
+        state, _ = learner.update(state, replace(batch, objectives=parts), rng)
+    assert state.rows.objectives["novelty"].tolist() == [8.0, 9.0, 10.0, 11.0]
+    assert learner.beliefs(state)(HERE).value[0, 0] == pytest.approx(1.0 + 0.5 * 9.5)
+    again = unpack(learner, pack(state))
+    assert again.rows.objectives["other/part"].tolist() == [1.0] * 4
+    state, _ = learner.update(again, replace(batch, objectives={"novelty": np.zeros(2)}), rng)
+    assert state.rows.objectives["other/part"].tolist() == [1.0, 1.0, 0.0, 0.0]  # what was not said is 0
+
+
+def test_nothing_follows_a_decision_once_the_next_one_is_gone():
+    batch = replace(
+        rows(np.array([0, 2, 1]), np.array([0.0, 0.0, 1.0])),
+        observation=np.array([[0], [1], [2]]), next_observation=np.array([[1], [2], [0]]),
+        discount=np.array([1.0, 1.0, 0.0]), has_next=np.array([True, True, False]), session=np.zeros(3, np.int64),
+    )  # fmt: skip
+    kept = renumbered(batch, np.array([0, 1]))
+    assert kept.observation.ravel().tolist() == [0, 2]
+    assert kept.has_next.tolist() == [False, False]
+    assert kept.next_observation.ravel().tolist() == [1, 0]
+    assert renumbered(batch, np.array([2, 1, 0])).has_next.tolist() == [True, True, False]
+
+
+def test_the_candidates_of_a_window_are_renumbered():
+    learner, rng = made("adaptive.windowed", inner={"name": "bandit.online_regression"}), np.random.default_rng(0)
+    seen = rng.standard_normal((6, 3, 2))
+    batch = replace(rows(np.arange(6) % 3, np.arange(6.0)), observation=seen, next_observation=np.zeros_like(seen))
+    state, _ = learner.update(learner.init(Spec(Box(-9, 9, (3, 2)), Discrete(3)), rng), batch, rng)
+    fresh = learner.init(Spec(Box(-9, 9, (4, 2)), Discrete(4)), rng)
+    moved = carried(fresh, state, np.array([2, -1, 0, 1]))
+    np.testing.assert_array_equal(moved.rows.observation[:, [2, 3, 0]], seen)
+    assert not moved.rows.observation[:, 1].any()
+    wider = np.concatenate([seen, seen[:, :1]], axis=1)
+    more = Batch.single(wider, np.ones((6, 4), bool), np.arange(6) % 4, np.full(6, 0.25), np.ones(6))
+    assert len(learner.update(moved, more, rng)[0].rows) == 12

@@ -150,3 +150,15 @@ def test_a_feature_that_is_no_number_is_refused_with_its_row():
     batch.observation[4, 1] = np.inf
     with pytest.raises(InvalidInput, match="Row 4"):
         learned(FourierRidge(), SPEC, batch)
+
+
+def test_learning_goes_on_from_a_stored_state_whose_actions_changed_places():
+    learner = FourierRidge()
+    stored = pack(learned(learner, SPEC, log()))
+    kept = {name: array.copy() for name, array in stored.items()}
+    moved = carried(learner.init(SPEC, rng()), unpack(learner, stored), np.array([2, 0, 1]))
+    after, metrics = learner.update(moved, log(count=10), rng())
+    assert metrics["rounds"] == 310.0
+    assert after.tries.tolist() == (kept["tries"][[2, 0, 1]] + np.bincount(log(count=10).action)).tolist()
+    for name, array in stored.items():
+        np.testing.assert_array_equal(array, kept[name])

@@ -67,3 +67,26 @@ def test_mistakes_are_named():
         online.learn(online.decide([1.0]), float("nan"))
     with pytest.raises(InvalidInput, match="allows no action"):
         online.decide([1.0], allowed=[False, False])
+
+
+@pytest.mark.parametrize("learner", ["bandit.fourier_ridge", "bandit.lin_ucb"])
+def test_a_mask_of_another_width_and_a_context_with_gaps_are_refused(learner):
+    online = Online(3, 2, learner, seed=0)
+    for allowed in ([True, True], [True] * 4, True):
+        with pytest.raises(InvalidInput, match="3 yes or no") as raised:
+            online.decide([0.0, 1.0], allowed)
+        assert raised.value.field == "allowed"
+    for gap in (np.nan, np.inf):
+        with pytest.raises(InvalidInput, match="not all numbers") as raised:
+            online.decide([gap, 1.0])
+        assert raised.value.field == "context"
+
+
+def test_a_state_restored_is_a_copy():
+    online = Online(2, 2, "bandit.lin_ucb", seed=0)
+    arrays = {name: np.array(array) for name, array in online.save().items()}
+    kept = {name: array.copy() for name, array in arrays.items()}
+    online.restore(arrays)
+    online.learn(online.decide([1.0, 2.0]), 1.0)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, kept[name])

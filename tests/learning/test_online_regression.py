@@ -11,9 +11,10 @@ from bondhu.errors import InvalidInput
 from bondhu.learners import _regressions, carried
 from bondhu.learners._hashed import expanded, expanded_width, folded, places
 from bondhu.learners.bandit.bagged_regression import BaggedRegression
+from bondhu.learners.bandit.lin_ucb import LinUcb
 from bondhu.learners.bandit.online_regression import OnlineRegression
 from bondhu.policies.exploring.upper_bound import UpperBound
-from bondhu.types import Spec
+from bondhu.types import Batch, Spec
 
 
 def rng(seed=0):
@@ -218,6 +219,37 @@ def test_what_was_learned_moves_with_the_actions():
     assert ours.tries.tolist() == theirs.tries[:, order].tolist()
 
 
+def test_described_anew_the_actions_are_what_they_are_said_to_be_now():
+    probe = described_actions()
+    for learner in (OnlineRegression(), LinUcb(shared=True)):
+        state = learned(learner, probe, log(probe, 100))
+        name = "described" if isinstance(learner, LinUcb) else "action_features"
+        other = probe.action_features[::-1] * 2.0
+        fresh = learner.init(replace(probe.spec, action_features=other), rng())
+        moved = carried(fresh, state, np.arange(12))
+        np.testing.assert_array_equal(getattr(moved, name), other)
+        assert len(learner.update(moved, log(probe, 10), rng())) == 2
+        wider = np.concatenate([other, other], axis=1)
+        assert carried(learner.init(replace(probe.spec, action_features=wider), rng()), state, np.arange(12)) is None
+
+
+@pytest.mark.parametrize("learner", [OnlineRegression(), BaggedRegression(members=4)], ids=["one", "bagged"])
+@pytest.mark.parametrize("offset", [1e4, -1e4])
+def test_where_rewards_lie_does_not_matter(learner, offset):
+    source = rng(4)
+    seen, action = source.standard_normal((2_000, 2)), source.integers(0, 2, 2_000)
+    reward = (action == (seen[:, 0] > 0)).astype(float)
+    one = Batch.single(seen, np.ones((2_000, 2), bool), action, np.full(2_000, 0.5), reward)
+    here, allowed = source.standard_normal((500, 2)), np.ones((500, 2), bool)
+    ours, theirs = (
+        learner.policy(learner.update(learner.init(Spec(box(2), Discrete(2)), rng()), each, rng())[0])
+        for each in (one, replace(one, reward=reward + offset))
+    )
+    best = [each.distribution(here, allowed).argmax(axis=1) for each in (ours, theirs)]
+    assert (best[0] == (here[:, 0] > 0)).mean() > 0.9
+    assert (best[0] == best[1]).mean() > 0.995
+
+
 def test_candidates_are_worth_the_same_in_any_order_and_any_number():
     probe, learner = candidates(), OnlineRegression()
     state = learned(learner, probe, log(probe, 300))
@@ -303,5 +335,5 @@ def test_hyper_parameters_out_of_range_are_refused(key, value):
 
 def test_rewards_too_large_for_their_squares_are_refused():
     probe, learner, batch = planes(), OnlineRegression(), log(planes(), 10)
-    with pytest.raises(InvalidInput, match="scale rewards down"):
+    with pytest.raises(InvalidInput, match=r"Row 0 needs a number below 1e\+100: scale the rewards down"):
         learned(learner, probe, replace(batch, reward=np.full(10, 1e200)))

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.ips import InversePropensity
-from bondhu.learners import build
+from bondhu.learners import build, pack
 from bondhu.learners.objectives.vector_reward import VectorReward
 from bondhu.train.pareto import between, front
 from bondhu.types import Batch, Spec
@@ -124,3 +124,41 @@ def test_a_part_that_is_no_number_is_refused_before_anything_is_learned():
     with pytest.raises(InvalidInput, match="Row 4 has new"):
         LEARNER.update(state, batch, np.random.default_rng(0))
     assert not state.inner["fun"].visits.any()
+
+
+def test_a_part_that_its_learner_refuses_leaves_nothing_half_learned():
+    learner = build("objectives.vector_reward",
+                    {"inner": {"name": "bandit.bernoulli_thompson"}, "weights": {"fun": 1.0, "new": 1.0}})  # fmt: skip
+    batch = logged(10)
+    fine = replace(batch, objectives={"fun": np.ones(10), "new": np.ones(10)})
+    state, _ = learner.update(learner.init(SPEC, np.random.default_rng(0)), fine, np.random.default_rng(0))
+    before = pack(state)
+    wrong = replace(fine, objectives={"fun": np.ones(10), "new": np.full(10, 2.0)})
+    with pytest.raises(InvalidInput, match="Row 0 needs a reward from 0 to 1"):
+        learner.update(state, wrong, np.random.default_rng(0))
+    for key, array in pack(state).items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_the_belief_has_the_draws_and_the_scale_of_the_weighted_parts():
+    inner = {"name": "bandit.bagged_regression", "members": 4}
+    learner = build("objectives.vector_reward", {"inner": inner, "weights": {"fun": 2.0, "new": -3.0},
+                                                 "exploration": {"name": "bagging"}})  # fmt: skip
+    rng = np.random.default_rng(0)
+    batch = replace(logged(200), observation=rng.standard_normal((200, 2)))
+    spec = Spec(Box(-np.inf, np.inf, (2,)), Discrete(ACTIONS))
+    state, _ = learner.update(learner.init(spec, rng), batch, rng)
+    belief = learner.beliefs(state)(batch.observation[:3])
+    fun, new = (learner.inner.beliefs(state.inner[name])(batch.observation[:3]) for name in ("fun", "new"))
+    np.testing.assert_allclose(belief.draws, 2 * fun.draws - 3 * new.draws)
+    assert belief.scale == pytest.approx(np.hypot(2 * fun.scale, 3 * new.scale))
+    chances = learner.policy(state, explore=True).distribution(batch.observation[:3], batch.allowed[:3])
+    assert chances.sum(axis=1) == pytest.approx(1.0)
+    assert LEARNER.beliefs(learned(LEARNER, 10)[0])(np.zeros((1, 1), int)).draws is None
+    assert learner.with_weights({}).beliefs(state)(batch.observation[:3]).scale == 1.0
+
+
+def test_a_part_with_a_slash_in_its_name_is_refused():
+    with pytest.raises(InvalidInput, match="part 'a/b'") as raised:
+        VectorReward(weights={"reward": 1.0}, limits={"a/b": 0.5})
+    assert raised.value.field == "weights"

@@ -131,5 +131,5 @@ def test_a_gain_that_one_group_would_pay_for_is_refused(tmp_path: Path) -> None:
 def test_a_group_that_is_no_field_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="Did you mean 'mood'"):
         opened(tmp_path, gate={"groups": ["moood"]})
-    with pytest.raises(SettingsInvalid, match="List fields of the context"):
+    with pytest.raises(SettingsInvalid, match="Write a list of fields"):
         opened(tmp_path, gate={"groups": "mood"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -153,6 +154,31 @@ def test_a_newer_format_is_said_to_be_newer(registry: DiskRegistry, tmp_path: Pa
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
     with pytest.raises(StateTooNew, match="format 2; this release reads up to 1"):
         registry.load("v1")
+
+
+def header_with(path: Path, **changes: object) -> None:
+    """Change what the header says of the array "values", with a checksum that fits."""
+    header = json.loads(path.read_text())
+    del header["checksum"]
+    about = {**header["arrays"]["values"], **changes}
+    header["arrays"]["values"] = {key: value for key, value in about.items() if value is not None}
+    header["checksum"] = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(header))
+
+
+@pytest.mark.parametrize("file", ["../v2/values.npy", "/etc/hosts", "a/values.npy", "..", "header.json"])
+def test_a_header_that_points_out_of_its_folder_is_not_followed(
+    registry: DiskRegistry, tmp_path: Path, file: str
+) -> None:
+    registry.add(version("v2"))
+    header_with(tmp_path / "music" / "v1" / "header.json", file=file)
+    with pytest.raises(StateCorrupt, match="is no array in the folder of its version"):
+        registry.load("v1")
+
+
+def test_versions_from_before_headers_named_files_are_read(registry: DiskRegistry, tmp_path: Path) -> None:
+    header_with(tmp_path / "music" / "v1" / "header.json", file=None)
+    assert registry.load("v1").state["values"].tolist() == list(range(1000))
 
 
 def test_a_renamed_folder_does_not_pass_for_another_version(registry: DiskRegistry, tmp_path: Path) -> None:

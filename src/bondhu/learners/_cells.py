@@ -162,7 +162,7 @@ def believed(state: Cells) -> Beliefs:
 def fast(sweep: Callable[P, R], *helpers: Callable[..., Any]) -> Callable[P, R]:
     """`sweep` compiled when it first runs, and with it the plain functions that it calls.
 
-    The compiled form is kept beside the file of `sweep`, and made anew when that file changes.
+    The compiled form is kept, and made anew when a source changes (`bondhu.compiled`).
     """
     for helper in helpers:
         _within_reach(helper)

@@ -19,12 +19,11 @@ from gymnasium.spaces import Box, Discrete
 
 from bondhu.compiled import compiled
 from bondhu.equations.recursive import moved, predict, ready, standard_frame, swept
-from bondhu.errors import InvalidInput
+from bondhu.learners._table import LARGEST, refused
 from bondhu.types import Array, Batch, Floats, Integers, Metrics, PerAction, Spec
 
 LONGEST = 16_384  # rows between two renewals
 FADE = 0.9  # share of evidence that a renewal keeps where the learner forgets
-LARGEST = 1e100  # size of a feature or reward whose square is still a number
 
 
 @dataclass(frozen=True)
@@ -159,11 +158,6 @@ def spoiling(observation: Array, action: Integers, reward: Floats, actions: int)
         if not fine:
             return t
     return -1
-
-
-def refused(field: str, value: Any, fix: str) -> InvalidInput:
-    """The error for something that a linear model cannot learn from."""
-    return InvalidInput(f"The learner got {field} = {value}.", field=field, value=value, fix=fix)
 
 
 def _copied(value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from bondhu.errors import InvalidInput
-from bondhu.learners._states import pack, unpack
+from bondhu.learners._states import pack, unpack, views
 from bondhu.types import Batch, Learner, Spec
 
 ROWS = ("observation", "allowed", "action", "probability", "reward", "discount", "has_next", "next_observation",
@@ -18,6 +18,11 @@ ROWS = ("observation", "allowed", "action", "probability", "reward", "discount",
 def frozen(learner: Learner[Any], state: Any) -> Any:
     """The state in read-only arrays: whoever learns on from it works on a copy, so that it can be used again."""
     return unpack(learner, pack(state))
+
+
+def shielded(learner: Learner[Any], state: Any) -> Any:
+    """The same state behind read-only views: whoever learns on from it works on a copy, and it stays as it is."""
+    return unpack(learner, views(state))
 
 
 def no_rows(spec: Spec) -> Batch:
@@ -32,11 +37,19 @@ def no_rows(spec: Spec) -> Batch:
 
 
 def latest(rows: Batch, batch: Batch, most: int) -> Batch:
-    """The last `most` rows of both; the first of them may begin in the middle of a session, which is no harm."""
+    """The last `most` rows of both; the first of them may begin in the middle of a session, which is no harm.
+
+    An objective that only one of them knows is 0 in the other's rows. Memos, which are for learners of the moment, and
+    the columns behind observations are left out.
+    """
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(rows, name), _like(batch, rows, name)])[-most:] for name in ROWS
     }
-    return Batch(**columns, memo=np.zeros((len(columns["action"]), 0)))  # memos are for learners of the moment
+    objectives = {
+        name: np.concatenate([each.objectives.get(name, np.zeros(len(each))) for each in (rows, batch)])[-most:]
+        for name in dict.fromkeys([*rows.objectives, *batch.objectives])
+    }
+    return Batch(**columns, memo=np.zeros((len(columns["action"]), 0)), objectives=objectives)
 
 
 def _like(batch: Batch, rows: Batch, name: str) -> Any:

@@ -23,8 +23,8 @@ from gymnasium.spaces import Box, Discrete
 from bondhu.compiled import compiled
 from bondhu.equations.adaptive import descend, running_moments, standardised
 from bondhu.learners._hashed import expanded, expanded_width
-from bondhu.learners._table import blended, refused, writable
-from bondhu.types import Array, Batch, Belief, Beliefs, Floats, Integers, Metrics, PerAction, Spec
+from bondhu.learners._table import blended, check_size, refused, writable
+from bondhu.types import Array, Batch, Belief, Beliefs, Declared, Floats, Integers, Metrics, PerAction, Spec
 
 ENTRIES = 2**20  # numbers held at once for the features of some decisions: 8 MB
 
@@ -37,7 +37,7 @@ class Regressions:
     own_evidence: Annotated[Floats, PerAction(1)]  # [K, A, W] sum of importance · x²
     shared: Floats  # [K, 1 + W·G] weights of all actions: the base, and of what is known of them
     shared_evidence: Floats  # [K, 1 + W·G]
-    action_features: Annotated[Floats, PerAction(0)]  # [A, G] as declared; a 1 where candidates come with features
+    action_features: Annotated[Floats, Declared()]  # [A, G] as declared; a 1 where candidates come with features
     tries: Annotated[Floats, PerAction(0)]  # [A] decisions for each action
     action_units: Floats  # [2, G] centre and spread of the first list of actions
     mean: Floats  # [F] of what was observed
@@ -132,17 +132,15 @@ def check(batch: Batch, state: Regressions) -> None:
     unknown = (batch.action < 0) | (batch.action >= actions)
     if unknown.any():
         raise refused("action", batch.action[unknown][0], f"There are the actions 0 to {actions - 1}.")
-    for name, column in (("observation", batch.observation), ("reward", batch.reward)):
-        finite = np.isfinite(column)
-        if not finite.all():
-            raise refused(name, column[~finite][0], f"Row {np.argwhere(~finite)[0, 0]} needs a number.")
+    check_size("observation", batch.observation)
+    check_size("reward", batch.reward)
 
 
 def learned(
     state: Regressions, batch: Batch, importance: Floats, quadratic: bool, step: tuple[float, float]
 ) -> tuple[Regressions, Metrics]:
     """Let each regression learn the reward of the action taken, with its own importance of each row: `[K, T]`."""
-    state, last, errors = opened(state), None, [np.zeros(0)]
+    state, last, errors = opened(state, batch.reward), None, [np.zeros(0)]
     for last in windows(state, batch, quadratic):
         action, reward = batch.action[last.rows], batch.reward[last.rows]
         features = features_of(state, last, np.arange(len(action)), action)
@@ -152,10 +150,13 @@ def learned(
     return closed(state, batch, last, np.concatenate(errors))
 
 
-def opened(state: Regressions) -> Regressions:
-    """The same state with weights that may be written to."""
+def opened(state: Regressions, target: Floats) -> Regressions:
+    """The same state with weights that may be written to. The base starts at the first target: nothing better is known
+    of where they lie."""
     names = ("own", "own_evidence", "shared", "shared_evidence")
     weights: dict[str, Any] = {name: writable(getattr(state, name)) for name in names}
+    if state.rounds == 0:
+        weights["shared"][:, 0] = target[:1].sum()
     return replace(state, **weights)
 
 
@@ -199,7 +200,8 @@ def closed(state: Regressions, batch: Batch, last: Window | None, errors: Floats
     with np.errstate(over="ignore"):  # said below
         absolute, squared = float(np.abs(errors).sum()) / count, float(errors @ errors) / count
     if not math.isfinite(squared):
-        raise refused("reward", float(np.abs(batch.reward).max()), "Values are no longer finite: scale rewards down.")
+        largest = float(np.abs(batch.reward).max())
+        raise refused("reward", largest, "Values are no longer finite: scale the rewards down.")
     after = replace(
         state,
         tries=state.tries + np.bincount(batch.action, minlength=len(state.tries)),
@@ -261,7 +263,7 @@ def _of_actions(state: Regressions, shared: Floats, own: Floats, described: Floa
 def _products(state: Regressions, quadratic: bool, *coefficients: Floats) -> Callable[[Array], list[Floats]]:
     """From coefficients `[K, A, W]` or `[K, 1, W]`, to be multiplied with u, and others, with the squares of u: a
     function of an observation to the products of each, `[K, T, A]`, computed in parts that fit in memory."""
-    size, (members, _, width) = _rows_at_once(state, quadratic), coefficients[0].shape
+    size, (members, actions, width) = _rows_at_once(state, quadratic), coefficients[0].shape
     columns = [each.reshape(-1, width).T for each in coefficients]
 
     def multiplied(observation: Array) -> list[Floats]:
@@ -271,7 +273,7 @@ def _products(state: Regressions, quadratic: bool, *coefficients: Floats) -> Cal
             u = expanded(scaled, quadratic, width)
             for power, each in enumerate(columns, start=1):
                 products = u**power @ each
-                shaped = products if state.candidates else products.reshape(len(u), members, -1).swapaxes(1, 2)
+                shaped = products if state.candidates else products.reshape(len(u), members, actions).swapaxes(1, 2)
                 parts[power - 1].append(shaped)
         return [np.moveaxis(np.concatenate(each), 2, 0) for each in parts]
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from bondhu.errors import StateCorrupt
-from bondhu.types import ActionNumbers, Array, Batch, Derived, Integers, Learner, PerAction
+from bondhu.types import ActionNumbers, Array, Batch, Declared, Derived, Integers, Learner, PerAction
 
 
 def pack(state: Any) -> dict[str, Array]:
@@ -17,15 +17,28 @@ def pack(state: Any) -> dict[str, Array]:
 
     The arrays are read-only copies: what is stored stays as it is when learning goes on from it.
     """
+    return {name: _read_only(np.array(array)) for name, array in _entries(state).items()}
+
+
+def views(state: Any) -> dict[str, Array]:
+    """As `pack`, but read-only views of the state's own arrays."""
+    return {name: _read_only(array.view()) for name, array in _entries(state).items()}
+
+
+def _entries(state: Any) -> dict[str, Array]:
     entries = state if isinstance(state, Mapping) else {each.name: getattr(state, each.name) for each in fields(state)}
     arrays: dict[str, Array] = {}
     for name, value in entries.items():
         if is_dataclass(value) or isinstance(value, Mapping):
-            arrays |= {f"{name}/{part}": array for part, array in pack(value).items()}
+            arrays |= {f"{name}/{part}": array for part, array in _entries(value).items()}
         else:
-            arrays[name] = np.array(value)
-            arrays[name].flags.writeable = False
+            arrays[name] = np.asarray(value)
     return arrays
+
+
+def _read_only(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
 
 
 def unpack(learner: Learner[Any], arrays: Mapping[str, Array]) -> Any:
@@ -56,6 +69,8 @@ def _field(learner: Learner[Any], hint: Any, within: Mapping[str, Array]) -> Any
         return within[""] if within[""].ndim else within[""].item()
     if get_origin(hint) is Mapping:
         kind = get_args(hint)[1]
+        if kind == Array:
+            return dict(within)  # columns of a batch, which may have any name
         names = dict.fromkeys(key.partition("/")[0] for key in within)
         return {name: _field(learner, kind, _below(name, within)) for name in names}
     if isinstance(hint, type) and is_dataclass(hint):
@@ -92,25 +107,44 @@ def _carried(new: Any, old: Any, mark: Any, places: Integers) -> Any:
         return carried(new, old, places)
     if isinstance(mark, ActionNumbers):
         return np.append(_numbers(places, old.max(initial=-1) + 1), -1)[old]
+    if isinstance(mark, Declared):
+        return new if _alike(new, old, mark.axis) else None
     return _placed(new, old, mark.axis, places) if isinstance(mark, PerAction) else old
 
 
 def _placed(new: Array, old: Array, axis: int, places: Integers) -> Array | None:
     """The entries of `old` at their new places along the axis, those of `new` elsewhere; None: the rest differs."""
-    if np.delete(old.shape, axis).tolist() != np.delete(new.shape, axis).tolist():
+    if not _alike(new, old, axis):
         return None
     known, moved = np.flatnonzero(places >= 0), np.array(new)
     np.moveaxis(moved, axis, 0)[known] = np.moveaxis(old, axis, 0)[places[known]]
     return moved
 
 
+def _alike(new: Array, old: Array, axis: int) -> bool:
+    """Whether the shapes differ along this axis at most."""
+    return np.delete(old.shape, axis).tolist() == np.delete(new.shape, axis).tolist()
+
+
 def renumbered(batch: Batch, places: Integers) -> Batch:
-    """Decisions as they stand in another list of actions; those whose action, or whose choice, is gone are left out."""
+    """Decisions as they stand in another list of actions; those whose action, or whose choice, is gone are left out,
+    and nothing follows the decision before such a one. Candidates `[T, A, F]` that are new have features of 0."""
     number = _numbers(places, batch.allowed.shape[1])
     allowed, ahead = (each[:, places] & (places >= 0) for each in (batch.allowed, batch.next_allowed))
     action = number[batch.action]
-    stuck = (batch.discount > 0) & ~ahead.any(axis=1)
-    return replace(batch, action=action, allowed=allowed, next_allowed=ahead).take((action >= 0) & ~stuck)
+    kept = (action >= 0) & ~((batch.discount > 0) & ~ahead.any(axis=1))
+    columns: dict[str, Any] = {"action": action, "allowed": allowed, "next_allowed": ahead}
+    columns["has_next"] = batch.has_next & np.append(kept[1:], False)
+    for name in ("observation", "next_observation"):
+        columns[name] = _candidates(getattr(batch, name), places)
+    return replace(batch, **columns).take(kept)
+
+
+def _candidates(observation: Array, places: Integers) -> Array:
+    """The observation, with candidates `[T, A, F]` at their new places."""
+    if observation.ndim < 3:
+        return observation
+    return np.where((places >= 0)[:, None], observation[:, places], 0)
 
 
 def _numbers(places: Integers, actions: int) -> Integers:

@@ -17,6 +17,7 @@ from bondhu.types import Array, Batch, Belief, Beliefs, Booleans, Floats, Intege
 
 DENSE_LIMIT = 1_000_000  # states above which a table is hashed
 HASHED_ROWS = 2**20  # rows of a hashed table
+LARGEST = 1e100  # size of a feature or reward whose square is still a number
 UNTRIED = 0.5  # how many tries "never tried" counts as, where something is divided by them
 
 
@@ -101,10 +102,19 @@ def check(batch: Batch, sizes: Integers, actions: int) -> None:
     unknown = (batch.action < 0) | (batch.action >= actions)
     if unknown.any():
         raise refused("action", batch.action[unknown][0], f"There are the actions 0 to {actions - 1}.")
-    finite = np.isfinite(batch.reward) & np.isfinite(batch.discount)
-    if not finite.all():
-        raise refused("reward", batch.reward[~finite][0], f"Row {int(finite.argmin())} needs a number.")
+    check_size("reward", batch.reward)
+    if not np.isfinite(batch.discount).all():
+        row = int(np.isfinite(batch.discount).argmin())
+        raise refused("discount", batch.discount[row], f"Row {row} needs a number.")
     _check_next(batch.next_allowed, going_on)
+
+
+def check_size(name: str, column: Array) -> None:
+    """Refuse features or rewards that are no numbers, or so large that their squares are none."""
+    sane = np.abs(column) < np.float64(LARGEST)  # as a plain number it would overflow beside single precision
+    if not sane.all():
+        row = int(np.argwhere(~sane)[0, 0])
+        raise refused(name, column[~sane][0], f"Row {row} needs a number below {LARGEST:g}: scale the {name}s down.")
 
 
 def _check_next(allowed: Booleans, going_on: Booleans) -> None:
@@ -115,4 +125,5 @@ def _check_next(allowed: Booleans, going_on: Booleans) -> None:
 
 
 def refused(field: str, value: Any, fix: str) -> InvalidInput:
+    """The error for something that a learner cannot learn from."""
     return InvalidInput(f"The learner got {field} = {value}.", field=field, value=value, fix=fix)

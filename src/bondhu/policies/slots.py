@@ -57,7 +57,7 @@ class Slots:
     def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
         """Actions `[T, K]`, their joint probability `[T]`, and as memo that of each slot `[T, K]`, from which other
         policies are judged (`equations.slates`). Uses one uniform number a slot, those of a row in succession."""
-        uniform = rng.random(len(observation) * len(self.sizes)).reshape(len(observation), -1)
+        uniform = rng.random(len(observation) * len(self.sizes)).reshape(len(observation), len(self.sizes))
         columns = zip(self.policies, self._masks(allowed), uniform.T, strict=True)
         drawn = [policy.sample(observation, mask, Given(numbers)) for policy, mask, numbers in columns]
         marginal = np.stack([each.probability for each in drawn], axis=1)

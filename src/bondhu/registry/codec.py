@@ -1,5 +1,7 @@
 """A version as files: header.json with a format number, shapes and checksums, and one .npy file for each array.
 
+A file is named like its array where that name is plain. Others, such as "inner/long watch/values", have a number; the
+header says which. So no name of an array can lead out of the folder.
 Nothing is ever pickled. Arrays are mapped copy-on-write, so a large state opens at once, processes share its pages, and
 a learner may still update it in place.
 """
@@ -18,7 +20,7 @@ import numpy as np
 
 from bondhu.errors import InvalidInput, StateCorrupt, StateTooNew, StoreError, StoreFull
 from bondhu.ports import Version
-from bondhu.registry.names import plain
+from bondhu.registry.names import array_file, of_array
 from bondhu.types import Array
 
 FORMAT = 1
@@ -31,7 +33,8 @@ _FIX = "Roll back to another version, or restore the file from a backup."
 def write(version: Version, folder: Path) -> None:
     """Write all files of the version and wait until they are on disk."""
     arrays = {
-        name: _write_array(folder / f"{plain('array', name)}.npy", array) for name, array in version.state.items()
+        of_array(name): _write_array(folder / array_file(name, number), name, array)
+        for number, (name, array) in enumerate(version.state.items())
     }
     fields = {name: getattr(version, name) for name in _PLAIN_FIELDS}
     header = json.loads(dumps({"format": FORMAT, **fields, "arrays": arrays}))
@@ -44,9 +47,7 @@ def write(version: Version, folder: Path) -> None:
 def read(folder: Path) -> Version:
     """The version in this folder, every file checked against its checksum."""
     header = _read_header(folder / HEADER)
-    state = {
-        name: _read_array(folder / f"{plain('array', name)}.npy", about) for name, about in header["arrays"].items()
-    }
+    state = {name: _read_array(folder, name, about) for name, about in header["arrays"].items()}
     return Version(state=state, **{name: header[name] for name in _PLAIN_FIELDS})
 
 
@@ -93,17 +94,16 @@ class _Hashed:
         return self.file.write(block)
 
 
-def _write_array(path: Path, array: Array) -> Mapping[str, Any]:
+def _write_array(path: Path, name: str, array: Array) -> Mapping[str, Any]:
     array = np.asarray(array)
     if array.dtype.hasobject:
-        raise InvalidInput(
-            f"State array {path.stem!r} holds Python objects.", field=path.stem, fix="Store numbers, booleans or text."
-        )
+        fix = "Store numbers, booleans or text."
+        raise InvalidInput(f"State array {name!r} holds Python objects.", field=name, fix=fix)
     with open(path, "wb") as file:
         hashed = _Hashed(file)
         np.lib.format.write_array(hashed, array, allow_pickle=False)
         flush(file)
-    return {"dtype": array.dtype.str, "shape": array.shape, "sha256": hashed.sha256.hexdigest()}
+    return {"file": path.name, "dtype": array.dtype.str, "shape": array.shape, "sha256": hashed.sha256.hexdigest()}
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -126,7 +126,10 @@ def _read_header(path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def _read_array(path: Path, about: Mapping[str, Any]) -> Array:
+def _read_array(folder: Path, name: str, about: Mapping[str, Any]) -> Array:
+    path = folder / about.get("file", f"{name}.npy")  # before files had names of their own, all names were plain
+    if path.parent != folder or path.suffix != ".npy":
+        raise _corrupt(path, "is no array in the folder of its version")
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

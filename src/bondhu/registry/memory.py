@@ -13,7 +13,7 @@ from bondhu.errors import DuplicateId, InvalidInput
 from bondhu.ports import Event, Version
 from bondhu.registry.codec import dumps
 from bondhu.registry.lifecycle import BASELINE, checked, unknown_version
-from bondhu.registry.names import plain
+from bondhu.registry.names import of_array, plain
 from bondhu.types import Array
 
 
@@ -67,7 +67,7 @@ def reserved() -> InvalidInput:
 
 
 def _copied(version: Version) -> Version:
-    state: dict[str, Array] = {plain("array", name): np.array(array) for name, array in version.state.items()}
+    state: dict[str, Array] = {of_array(name): np.array(array) for name, array in version.state.items()}
     facts: dict[str, Any] = {
         name: json.loads(dumps(getattr(version, name))) for name in ("hyperparameters", "description", "notes")
     }

@@ -43,14 +43,20 @@ class Online:
         self.state = self.learner.init(self.spec, self.rng)
         self._policy = self.learner.policy(self.state, explore=True)
         self._open = np.ones((1, actions), np.bool_)
+        self._features = features
 
     def decide(self, context: ArrayLike, allowed: ArrayLike | None = None) -> Decided:
         """Draw an action for one context `[F]`; `allowed [A]` says which ones may be drawn, by default all."""
         seen = np.array(context, np.float64, ndmin=2)
-        if seen.shape != (1, *self.spec.observation.shape):  # type: ignore[misc]  # a Box has a shape
-            fix = f"It needs {self.spec.observation.shape[0]} numbers."  # type: ignore[index]
+        if seen.shape != (1, self._features):
+            fix = f"It needs {self._features} numbers."
             raise InvalidInput(f"The context has the shape {seen.shape[1:]}.", field="context", value=context, fix=fix)
+        if not np.isfinite(seen).all():
+            raise InvalidInput("The context is not all numbers.", field="context", value=context, fix="Fill the gaps.")
         could = self._open if allowed is None else np.array(allowed, np.bool_, ndmin=2)
+        if could.shape != self._open.shape:
+            fix = f"It needs {self._open.shape[1]} yes or no: one for each action."
+            raise InvalidInput(f"`allowed` has the shape {could.shape[1:]}.", field="allowed", value=allowed, fix=fix)
         choice = self._policy.sample(seen, could, self.rng)
         return Decided(seen, could, choice.action.item(), choice.probability.item())
 
@@ -73,6 +79,6 @@ class Online:
         return learners.pack(self.state)
 
     def restore(self, arrays: dict[str, Array]) -> None:
-        """Go on from a saved state; raises StateCorrupt where it is one of another learner."""
-        self.state = learners.unpack(self.learner, arrays)
+        """Go on from a copy of a saved state; raises StateCorrupt where it is one of another learner."""
+        self.state = learners.unpack(self.learner, {name: np.array(array) for name, array in arrays.items()})
         self._policy = self.learner.policy(self.state, explore=True)

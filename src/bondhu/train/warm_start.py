@@ -3,6 +3,8 @@
 From a log of another policy: `learner.update(state, batch, rng)` is all it takes; any learner learns off-policy, and
 `bandit.off_policy` also corrects for how that policy chose. From a rule written by people: let it demonstrate.
 
+Demonstrations count as rounds: what explores less as rounds go by, explores as if they had been decisions.
+
     shown = demonstrations(rule, observation, allowed, worth=0.7, otherwise=0.3)
     state = warm_started(learner, spec, shown, rng)
 """

@@ -20,7 +20,7 @@ from gymnasium.spaces import Space
 from bondhu import learners
 from bondhu.catalogue import require
 from bondhu.compiled import compiled
-from bondhu.learners._recent import frozen, latest, no_rows
+from bondhu.learners._recent import frozen, latest, no_rows, shielded
 from bondhu.types import Batch, Beliefs, Floats, Integers, Learner, Metrics, PerAction, Policy, Spec
 
 LARGEST = 4.0  # standard deviations that a single error counts for at most: an outlier is not a change
@@ -35,8 +35,7 @@ class Watch:
     rows: Batch  # the last ones
     sums: Annotated[Floats, PerAction(0)]  # [A, 2] up and down
     began: Annotated[Integers, PerAction(0)]  # [A, 2] row at which each sum left 0
-    squares: float  # sum of squared errors since the last change
-    errors: int  # how many
+    noise: Annotated[Floats, PerAction(0)]  # [A, 2] number of errors since the last change, and sum of their squares
     seen: int  # rows so far
     restarts: int
 
@@ -48,7 +47,7 @@ class Restarting:
     inner: Learner[Any] = field(default_factory=lambda: learners.build("bandit.ucb1", {}))  # what learns
     threshold: float = 25.0  # sum of standardised errors beyond which the world has changed
     drift: float = 0.25  # standard deviations by which a mean may be off without adding to the sum
-    patience: int = 50  # rows after a start during which errors only measure the noise
+    patience: int = 50  # tries of an action after a start during which its errors only measure their noise
     remembered: int = 2_000  # rows at most that learning starts again from
 
     State: ClassVar[type[Watch]] = Watch
@@ -66,27 +65,33 @@ class Restarting:
     def init(self, spec: Spec, rng: np.random.Generator) -> Watch:
         rows, state = no_rows(spec), frozen(self.inner, self.inner.init(spec, rng))
         sums = np.zeros((rows.allowed.shape[1], 2))
-        return Watch(state, state, rows, sums, sums.astype(np.int64), squares=0.0, errors=0, seen=0, restarts=0)
+        return Watch(state, state, rows, sums, sums.astype(np.int64), sums, seen=0, restarts=0)
 
     def update(self, state: Watch, batch: Batch, rng: np.random.Generator) -> tuple[Watch, Metrics]:
-        actions = len(state.sums)
-        value = self.inner.beliefs(state.inner)(batch.observation).value  # what was expected before the batch
-        predicted = value[np.arange(len(batch)), np.clip(batch.action, 0, actions - 1)]
+        predicted = self._predicted(state, batch, rng)
         inner, metrics = self.inner.update(state.inner, batch, rng)
         rows, seen = latest(state.rows, batch, self.remembered), state.seen + len(batch)
-        sums, began, counted = state.sums.copy(), state.began.copy(), np.array([state.errors, state.squares])
+        sums, began, noise = state.sums.copy(), state.began.copy(), state.noise.copy()
         limits = (self.threshold, self.drift, float(self.patience))
-        start = compiled(watch)((sums, began, counted), batch.reward - predicted, batch.action, state.seen, limits)
-        learned = replace(state, inner=inner, rows=rows, sums=sums, began=began, seen=seen)
-        if start < 0:
-            learned = replace(learned, errors=int(counted[0]), squares=float(counted[1]))
-        else:
+        start = compiled(watch)((sums, began, noise), batch.reward - predicted, batch.action, state.seen, limits)
+        learned = replace(state, inner=inner, rows=rows, sums=sums, began=began, noise=noise, seen=seen)
+        if start >= 0:
             kept = rows.take(np.arange(len(rows)) >= len(rows) - (seen - start))
-            again, _ = self.inner.update(state.fresh, kept, rng)
+            again, _ = self.inner.update(shielded(self.inner, state.fresh), kept, rng)
             calm = np.zeros_like(sums)
-            learned = replace(learned, inner=again, rows=kept, sums=calm, began=calm.astype(np.int64), errors=0)
-            learned = replace(learned, squares=0.0, restarts=state.restarts + 1)
+            learned = replace(learned, inner=again, rows=kept, sums=calm, began=calm.astype(np.int64), noise=calm)
+            learned = replace(learned, restarts=state.restarts + 1)
         return learned, {**metrics, "restarts": float(learned.restarts)}
+
+    def _predicted(self, state: Watch, batch: Batch, rng: np.random.Generator) -> Floats:
+        """What each decision was expected to earn, before any of them was learned from: `[T]`."""
+        try:
+            value = self.inner.beliefs(state.inner)(batch.observation).value
+        except IndexError:  # a code that there is not
+            self.inner.update(state.inner, batch, rng)  # says which
+            raise
+        predicted: Floats = value[np.arange(len(batch)), np.clip(batch.action, 0, len(state.sums) - 1)]
+        return predicted
 
     def policy(self, state: Watch, *, explore: bool = False) -> Policy:
         return self.inner.policy(state.inner, explore=explore)
@@ -104,14 +109,14 @@ def watch(
 ) -> int:
     """Go through the errors `[T]` of rows `seen` and after, in place: the row at which a change began, or -1.
 
-    `detector`: sums `[A, 2]`, the rows at which they left 0 `[A, 2]`, number and sum of squares of errors `[2]`.
+    `detector`: sums `[A, 2]`, the rows at which they left 0 `[A, 2]`, number and sum of squares of errors `[A, 2]`.
     """
-    sums, began, counted = detector
+    sums, began, noise = detector
     threshold, drift, patience = limits
     for t in range(len(error)):
         a = action[t]
-        if counted[0] >= patience and counted[1] > 0.0:
-            z = error[t] / np.sqrt(counted[1] / counted[0])
+        if noise[a, 0] >= patience and noise[a, 1] > 0.0:
+            z = error[t] / np.sqrt(noise[a, 1] / noise[a, 0])
             z = min(max(z, -LARGEST), LARGEST)
             for side in range(2):
                 if sums[a, side] == 0.0:
@@ -119,6 +124,6 @@ def watch(
                 sums[a, side] = max(0.0, sums[a, side] + (z if side == 0 else -z) - drift)
                 if sums[a, side] > threshold:
                     return int(began[a, side])
-        counted[0] += 1.0
-        counted[1] += error[t] * error[t]
+        noise[a, 0] += 1.0
+        noise[a, 1] += error[t] * error[t]
     return -1

@@ -2,7 +2,8 @@
 
 Between refreshes the inner learner goes on from batch to batch, so that it has seen up to `window + refresh` rows.
 Memory: the inner state twice, and the rows of the window. An update costs what the inner one costs, and now and then
-one over the whole window: on average (1 + window / refresh) times as much, however long the past is.
+one over the whole window: on average (1 + window / refresh) times as much, however long the past is. Keeping the rows
+copies up to `window` of them in each update, so let a batch have many rows where the window is long.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gymnasium.spaces import Space
 
 from bondhu import learners
 from bondhu.catalogue import require
-from bondhu.learners._recent import frozen, latest, no_rows
+from bondhu.learners._recent import frozen, latest, no_rows, shielded
 from bondhu.types import Batch, Beliefs, Learner, Metrics, Policy, Spec
 
 
@@ -56,7 +57,7 @@ class Windowed:
         inner, metrics = self.inner.update(state.inner, batch, rng)
         rows, since = latest(state.rows, batch, self.window), state.since + len(batch)
         if since >= self.refresh:
-            inner, _ = self.inner.update(state.fresh, rows, rng)
+            inner, _ = self.inner.update(shielded(self.inner, state.fresh), rows, rng)
             since = 0
         return Window(inner, state.fresh, rows, since), {**metrics, "window_rows": float(len(rows))}
 

@@ -26,8 +26,8 @@ from gymnasium.spaces import Box, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.recursive import standard_frame
-from bondhu.learners._linear import LARGEST, checked, refused, seen
-from bondhu.learners._table import writable
+from bondhu.learners._linear import checked, seen
+from bondhu.learners._table import LARGEST, refused, writable
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy

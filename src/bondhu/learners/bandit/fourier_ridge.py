@@ -22,6 +22,7 @@ from gymnasium.spaces import Box, Space
 from bondhu.catalogue import require
 from bondhu.equations.fourier import Lens, absorb, believe, expand, fitted, lens_of, observe, predict
 from bondhu.learners._linear import checked, seen, shape_of
+from bondhu.learners._table import writable
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.square_cb import SquareCb
 from bondhu.policies.greedy import greedy
@@ -92,8 +93,9 @@ class FourierRidge:
 
     def update(self, state: Fit, batch: Batch, rng: np.random.Generator) -> tuple[Fit, Metrics]:  # noqa: ARG002
         rows = checked(batch, len(state.column), len(state.tries))
-        if not state.covariance.flags.writeable:  # a stored version: learning goes on from a copy
-            state = Fit(**{name: np.array(array) for name, array in vars(state).items()})
+        may_write = [array.flags.writeable for array in vars(state).values()]
+        if not all(may_write):  # a stored version, or part of one
+            state = Fit(**{name: writable(array) for name, array in vars(state).items()})
         first = state.first_observation, state.first_action, state.first_reward
         models = state.covariance, state.coefficients, state.tries, state.moments, state.rewards, state.rounds
         missed, count = fitted(learn)(rows, models, first, self._lens(state)), max(len(batch), 1)

@@ -19,18 +19,19 @@ from gymnasium.spaces import Box, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.recursive import believe, believe_pooled, pooled, ready, regress, regress_pooled
-from bondhu.learners._linear import Learn, Ridge, advanced, refused, renewed, ridge_of, seen, values_of
+from bondhu.learners._linear import Learn, Ridge, advanced, renewed, ridge_of, seen, values_of
+from bondhu.learners._table import refused
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.upper_bound import UpperBound
 from bondhu.policies.greedy import greedy
-from bondhu.types import Array, Batch, Belief, Beliefs, Exploration, Floats, Metrics, PerAction, Policy, Spec
+from bondhu.types import Array, Batch, Belief, Beliefs, Declared, Exploration, Floats, Metrics, Policy, Spec
 
 
 @dataclass(frozen=True)
 class Hybrid(Ridge):
     """What was learned; the models of single actions are about what the shared one leaves to explain."""
 
-    described: Annotated[Floats, PerAction()]  # [A, G] features of the actions; [A, 0] where nothing is shared
+    described: Annotated[Floats, Declared()]  # [A, G] features of the actions; [A, 0] where nothing is shared
     units: Floats  # [2, G] their centre and scale
     shared: Floats  # [K + 1, K + 1] posterior of the shared model, K = (G + 1)·D; [0, 0] where nothing is shared
 

@@ -27,7 +27,8 @@ from bondhu.equations.recursive import (
     regress_logistic,
     swept,
 )
-from bondhu.learners._linear import Learn, advanced, faded, frame_of, refused, ridge_of, scheduled, seen
+from bondhu.learners._linear import Learn, advanced, faded, frame_of, ridge_of, scheduled, seen
+from bondhu.learners._table import refused
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.thompson import Thompson
 from bondhu.policies.greedy import greedy

@@ -100,7 +100,8 @@ def learned_of_all(
 ) -> tuple[Regressions, Metrics]:
     """Learn an estimate for every allowed action of each decision. A second regression, where there is one, imagines
     the reward of each action from the decisions before; without it, 0 is imagined."""
-    state, last, errors = _regressions.opened(state), None, [np.zeros(0)]
+    first = batch.reward if len(state.own) > 1 else np.zeros(0)  # most targets are 0 where nothing is imagined
+    state, last, errors = _regressions.opened(state, first), None, [np.zeros(0)]
     for last in _regressions.windows(state, batch, quadratic, every=True):
         row, action, taken = events_of(batch, last.rows)
         features, reward = _regressions.features_of(state, last, row, action), batch.reward[last.rows][row]

@@ -21,8 +21,8 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.recursive import deviation_of, standard_frame, swept
-from bondhu.learners._linear import checked, refused, seen
-from bondhu.learners._table import writable
+from bondhu.learners._linear import checked, seen
+from bondhu.learners._table import refused, writable
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy

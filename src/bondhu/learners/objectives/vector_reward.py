@@ -6,12 +6,14 @@ Lagrange multipliers are weights added to the given ones, raised while the polic
 better (dual ascent; Altman 1999, "Constrained Markov decision processes"; for bandits Agrawal & Devanur 2014).
 
 Exact for decisions that stand alone. In sessions each part must be the value of the same policy, so hold an on-policy
-learner such as tabular.sarsa there. Memory: the inner state, as often as there are parts.
+learner such as tabular.sarsa there. Memory: the inner state, as often as there are parts. An update copies all of it,
+so that a part which is refused leaves nothing half learned: with large states, let a batch have many rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -22,6 +24,7 @@ from bondhu import learners
 from bondhu.catalogue import require
 from bondhu.equations.objectives import dual_ascent
 from bondhu.errors import InvalidInput, nearest
+from bondhu.learners._recent import shielded
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy
@@ -58,6 +61,10 @@ class VectorReward:
         if not self.weights or not all(np.isfinite([*self.weights.values(), *self.limits.values()])):
             fix = "Give finite numbers, such as {reward = 1.0, novelty = 0.2}."
             raise InvalidInput(f"The weights are {dict(self.weights)}.", field="weights", value=self.weights, fix=fix)
+        for name in self._names:
+            if "/" in name:
+                fix = "Name it without '/'."
+                raise InvalidInput(f"There is a part {name!r}.", field="weights", value=name, fix=fix)
 
     @property
     def observes(self) -> type[Space[Any]]:
@@ -73,7 +80,8 @@ class VectorReward:
         metrics: dict[str, float] = {}
         states = {}
         for name, reward in rewards.items():
-            states[name], of_part = self.inner.update(state.inner[name], replace(batch, reward=reward), rng)
+            before = shielded(self.inner, state.inner[name])
+            states[name], of_part = self.inner.update(before, replace(batch, reward=reward), rng)
             metrics |= {f"{name}_{metric}": value for metric, value in of_part.items()}
         learned = replace(state, inner=states)
         if len(batch):
@@ -88,7 +96,8 @@ class VectorReward:
         return ByValue(lambda observation: believed(observation).value, greedy)
 
     def beliefs(self, state: Parts) -> Beliefs:
-        """The weighted sum of the parts; its error as if those of the parts were independent."""
+        """The weighted sum of the parts; its error and scale as if those of the parts were independent. It has draws
+        where all parts have."""
         of_parts = {name: self.inner.beliefs(each) for name, each in state.inner.items()}
         weights = dict(self.weights)
         for name, multiplier in zip(self.limits, state.multipliers.tolist(), strict=True):
@@ -96,10 +105,7 @@ class VectorReward:
 
         def believed(observation: Array) -> Belief:
             known = {name: each(observation) for name, each in of_parts.items()}
-            value = sum((weights.get(name, 0.0) * each.value for name, each in known.items()), start=np.zeros(()))
-            square = sum(((weights.get(name, 0.0) * each.error) ** 2 for name, each in known.items()), np.zeros(()))
-            first = next(iter(known.values()))
-            return Belief(value, np.sqrt(square), first.tries, first.rounds)
+            return _weighted([weights.get(name, 0.0) for name in known], list(known.values()))
 
         return believed
 
@@ -122,6 +128,17 @@ class VectorReward:
         means = np.array([float((chosen * value).sum(axis=1).mean()) for value in known])
         step = self.multiplier_rate / np.sqrt(state.rounds + 1)
         return dual_ascent(state.multipliers, means, np.array(list(self.limits.values())), step)
+
+
+def _weighted(weights: Sequence[float], parts: Sequence[Belief]) -> Belief:
+    """Σ weight·part, as if parts were independent."""
+    pairs = list(zip(weights, parts, strict=True))
+    value = np.asarray(sum(weight * part.value for weight, part in pairs))
+    error = np.sqrt(sum((weight * part.error) ** 2 for weight, part in pairs))
+    draws = [weight * part.draws for weight, part in pairs if part.draws is not None]
+    joint = np.asarray(sum(draws)) if len(draws) == len(parts) else None
+    scale = math.hypot(*(weight * part.scale for weight, part in pairs)) or 1.0
+    return Belief(value, error, parts[0].tries, parts[0].rounds, joint, scale)
 
 
 def _part(batch: Batch, name: str) -> Floats:

@@ -25,8 +25,8 @@ from gymnasium.spaces import Box, Space
 from bondhu.catalogue import require
 from bondhu.equations.regression import Moments, moments, solve
 from bondhu.equations.td import q_learning_target
-from bondhu.learners._linear import checked, refused, shape_of
-from bondhu.learners._table import writable
+from bondhu.learners._linear import checked, shape_of
+from bondhu.learners._table import refused, writable
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
 from bondhu.policies.greedy import greedy

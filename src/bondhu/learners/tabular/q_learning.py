@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete, Space
 
 from bondhu.catalogue import require
+from bondhu.compiled import compiled
 from bondhu.learners._table import UNTRIED, beliefs_of, blended, check, refused, row_finder, shape_of, writable
 from bondhu.policies.by_value import ByValue, Exploring
 from bondhu.policies.exploring.epsilon_greedy import EpsilonGreedy
@@ -212,11 +213,9 @@ def fetch(table: Array, row: int, column: int) -> None:
 @cache
 def compiled_sweep() -> Callable[..., tuple[float, float, float, int, int]]:
     """`sweep`, compiled on first use: half a second that a server which only acts need not spend."""
-    from numba import njit
     from numba.extending import overload
 
     from bondhu.learners import _prefetch
 
     overload(fetch)(_prefetch.compiled)
-    compiled: Callable[..., tuple[float, float, float, int, int]] = njit(cache=True, nogil=True)(sweep)
-    return compiled
+    return compiled(sweep)

@@ -10,6 +10,7 @@ import numpy as np
 from bondhu.catalogue import require
 from bondhu.compiled import compiled
 from bondhu.equations.gaps import inverse_gap
+from bondhu.errors import InvalidInput
 from bondhu.policies.drawing import evenly
 from bondhu.types import Belief, Booleans, Floats
 
@@ -36,6 +37,9 @@ class SquareCb:
 
     def __call__(self, belief: Belief, allowed: Booleans) -> Floats:
         hopeful = belief.value + self.optimism * belief.error if self.optimism else belief.value
+        if allowed.shape != hopeful.shape:
+            what = f"`allowed` has the shape {allowed.shape}."
+            raise InvalidInput(what, field="allowed", value=allowed.shape, fix=f"Values have {hopeful.shape}.")
         probabilities = np.empty(allowed.shape)
         greed = self.greed(belief.rounds) / belief.scale
         if compiled(inverse_gap)(np.asarray(hopeful, np.float64), allowed, greed, probabilities) >= 0:
