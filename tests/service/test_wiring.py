@@ -20,7 +20,7 @@ from tests.service.test_candidates import app as news
         ({"name": "bandit.fourier_rigde"}, "learner.name", "Did you mean 'bandit.fourier_ridge'"),
         ({"name": "bandit.fourier_ridge", "discount": 0.9}, "learner.discount", "has no 'discount'"),
         ({"name": "bandit.lin_ucb", "forgetting": 7.0}, "learner.forgetting", "from 0.5 to 1"),
-        ({"name": "bandit.lin_ucb", "exploration": {"name": "thomson"}}, "learner.exploration.exploration", "'thompson'"),
+        ({"name": "bandit.lin_ucb", "exploration": {"name": "tompson"}}, "learner.exploration.exploration", "Did you"),
         ({"name": "bandit.lin_ucb", "exploration": {"epsilon": 0.1}}, "learner.exploration", "Write a table"),
         ({"name": "adaptive.windowed", "inner": {"name": "bandit.ucb1", "rate": 1.0}}, "learner.inner.rate", "has no"),
         ({"name": "bandit.slates"}, "learner.name", "bandit.slates cannot decide in this domain"),
