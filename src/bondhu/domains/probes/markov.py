@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,15 @@ class Markov:
         return self._batch([np.concatenate(column) for column in zip(*steps, strict=True)])
 
     def _follow(self, state: Integers, action: Integers, rng: np.random.Generator) -> Integers:
-        cumulative = np.cumsum(self.transition[state, action], axis=1)
+        cumulative = self._cumulative[state, action]
         following: Integers = (cumulative > (rng.random(len(state)) * cumulative[:, -1])[:, None]).argmax(axis=1)
         return following
+
+    @cached_property
+    def _cumulative(self) -> Floats:
+        """Σ p(s' | s, a) up to each s': `[N, A, N]`."""
+        rising: Floats = np.cumsum(self.transition, axis=2)
+        return rising
 
     def _batch(self, columns: list[Array]) -> Batch:
         order = np.lexsort((columns[1], columns[0]))
