@@ -82,15 +82,14 @@ class App:
 
     def acting(self, name: str | None) -> Acting:
         """A version ready to act; None or "baseline" is the rule."""
-        if name is None or name == BASELINE:
-            rule = self.domain.baseline()
-            return Acting(BASELINE, rule, self.domain.encoder(MultiDiscrete), tuple(self.domain.actions))
-        return declared_now(restore(self.deployment.registry.load(name)), tuple(self.domain.actions))
+        return declared_now(self.as_trained(name), tuple(self.domain.actions))
 
     def as_trained(self, name: str | None) -> Acting:
         """A version as it was trained, with the actions it knew then: how its decisions are replayed."""
-        known = name is not None and name != BASELINE
-        return restore(self.deployment.registry.load(name)) if known else self.acting(None)  # type: ignore[arg-type]  # known
+        if name is None or name == BASELINE:
+            rule = self.domain.baseline()
+            return Acting(BASELINE, rule, self.domain.encoder(MultiDiscrete), tuple(self.domain.actions))
+        return restore(self.deployment.registry.load(name))
 
     def promote(self, name: str | None = None, *, reason: str, figures: Mapping[str, Any] | None = None) -> str:
         """Put a version in force; its state is loaded first, so a damaged one is refused."""

@@ -203,6 +203,7 @@ def test_a_state_of_another_shape_is_left_behind(
     version = second.train().trained.version
     assert version is not None
     assert version.parent is None
+    assert version.notes["interactions"] == 12  # of the last days, not only what the parent had not seen
     assert second.acting(version.id).policy is not None
 
 

@@ -46,11 +46,11 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
     domain, registry = deployment.domain, deployment.registry
     learner = learners.build(plan.learner, plan.hyperparameters)
     parent = None if plan.from_scratch else compatible_parent(deployment, plan.learner)
+    parent, state = starting_state(learner, parent, domain, rng)
     window = Window(-np.inf, now) if plan.from_scratch else next_window(parent, now, plan.days_back)
     batch, report = training_batch(deployment, learner, plan, window)
     if not len(batch):
         return Trained(None, window, report, {})
-    parent, state = starting_state(learner, parent, domain, rng)
     state, metrics = learner.update(state, batch, rng)
     learner.policy(state, explore=plan.explore).distribution(batch.observation[:1], batch.allowed[:1])  # it can act
     version = Version(

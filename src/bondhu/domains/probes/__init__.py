@@ -36,7 +36,7 @@ class Probe(Protocol):
 
 def find(name: str) -> Probe:
     """The problem that a function of this name in one of the files makes."""
-    found = {**{each: getattr(module, each) for module in _modules() for each in vars(module)}}
+    found = {each: getattr(module, each) for module in _modules() for each in vars(module)}
     problems = [each for each, made in found.items() if callable(made) and each.islower() and not each.startswith("_")]
     if name not in problems:
         raise UnknownName(f"No probe {name!r}.", field="probe", value=name, fix=nearest(name, problems))
