@@ -336,7 +336,10 @@ class Estimator(Protocol):
     """`(policy, batch) -> Estimate`."""
 
     name: ClassVar[str]
-    scope: ClassVar[str]  # "decision" or "session": what one term of the estimate stands for
+    # What one term of the estimate stands for: a "decision", a "session", a "slate" (one decision in several slots) or
+    # a "dial" (one decision on an interval).
+    scope: ClassVar[str]
+    adaptive: ClassVar[bool]  # whether it holds on a log made by policies that learned from that very log
 
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
         """Estimate, or refuse with the reason."""

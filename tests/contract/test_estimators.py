@@ -9,10 +9,10 @@ import pytest
 from bondhu import evaluate
 from bondhu.equations.weights import effective_samples
 from bondhu.errors import UnknownName
-from bondhu.evaluate.direct_method import DirectMethod
-from bondhu.evaluate.doubly_robust import DoublyRobust
-from bondhu.evaluate.ips import InversePropensity
-from bondhu.evaluate.snips import SelfNormalised
+from bondhu.evaluate.decisions.direct_method import DirectMethod
+from bondhu.evaluate.decisions.doubly_robust import DoublyRobust
+from bondhu.evaluate.decisions.ips import InversePropensity
+from bondhu.evaluate.decisions.snips import SelfNormalised
 from tests.contract.small_world import (
     ALLOWED,
     CONTEXTS,

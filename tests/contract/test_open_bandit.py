@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bondhu.equations import regression
-from bondhu.evaluate.direct_method import DirectMethod
-from bondhu.evaluate.doubly_robust import DoublyRobust, cross_fitted
-from bondhu.evaluate.ips import InversePropensity
-from bondhu.evaluate.snips import SelfNormalised
+from bondhu.evaluate.decisions.direct_method import DirectMethod
+from bondhu.evaluate.decisions.doubly_robust import DoublyRobust
+from bondhu.evaluate.decisions.ips import InversePropensity
+from bondhu.evaluate.decisions.snips import SelfNormalised
+from bondhu.evaluate.models import cross_fitted
 from bondhu.policies.by_value import ByValue
 from bondhu.policies.uniform import Uniform
 from bondhu.types import Batch

@@ -7,7 +7,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from bondhu.errors import InvalidInput
-from bondhu.evaluate.ips import InversePropensity
+from bondhu.evaluate.decisions.ips import InversePropensity
 from bondhu.learners import build, pack
 from bondhu.learners.objectives.vector_reward import VectorReward
 from bondhu.train.pareto import between, front

@@ -11,8 +11,8 @@ import pytest
 
 from bondhu.equations.intervals import student, t_quantile
 from bondhu.errors import InvalidInput, SettingsInvalid, UnknownName
+from bondhu.evaluate.decisions.ips import InversePropensity
 from bondhu.evaluate.gate import difference
-from bondhu.evaluate.ips import InversePropensity
 from bondhu.evaluate.parts import Seen, by_group, of_objectives, weight_error, widened
 from bondhu.evaluate.support import refusal
 from bondhu.train.judge import groups_of

@@ -31,6 +31,7 @@ class DirectMethod:
 
     name: ClassVar[str] = "dm"
     scope: ClassVar[str] = "decision"
+    adaptive: ClassVar[bool] = False
 
     confidence: float = 0.95  # of the interval
     minimum_effective_samples: float = MINIMUM_EFFECTIVE_SAMPLES  # rows; refuses below

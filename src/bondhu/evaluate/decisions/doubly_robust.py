@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from bondhu.equations import regression
+from bondhu.evaluate.models import Model, cross_fitted
 from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, estimate, refusal, support
-from bondhu.types import Batch, Estimate, Floats, Policy
-
-
-def cross_fitted(batch: Batch) -> Floats:
-    """Rewards `[T, A]` by ridge regression, each session's from the other folds': their errors stay independent."""
-    actions = batch.allowed.shape[1]
-    design = regression.features(batch.observation, actions)
-    fold = regression.folds(batch.session)
-    return regression.cross_fit(design, regression.by_fold(design, batch.action, batch.reward, fold, actions), fold)
+from bondhu.types import Batch, Estimate, Policy
 
 
 @dataclass(frozen=True)
@@ -30,10 +21,11 @@ class DoublyRobust:
 
     name: ClassVar[str] = "dr"
     scope: ClassVar[str] = "decision"
+    adaptive: ClassVar[bool] = False
 
     confidence: float = 0.95  # of the interval
     minimum_effective_samples: float = MINIMUM_EFFECTIVE_SAMPLES  # rows; refuses below
-    model: Callable[[Batch], Floats] = cross_fitted  # predicted rewards [T, A], made without the row's own reward
+    model: Model = cross_fitted  # predicted rewards [T, A], made without the row's own reward
 
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
         weights, effective, refused = support(policy, batch, self.minimum_effective_samples)

@@ -20,6 +20,7 @@ class SelfNormalised:
 
     name: ClassVar[str] = "snips"
     scope: ClassVar[str] = "decision"
+    adaptive: ClassVar[bool] = False
 
     confidence: float = 0.95  # of the interval
     minimum_effective_samples: float = MINIMUM_EFFECTIVE_SAMPLES  # rows; refuses below

@@ -17,6 +17,7 @@ class InversePropensity:
 
     name: ClassVar[str] = "ips"
     scope: ClassVar[str] = "decision"
+    adaptive: ClassVar[bool] = False
 
     confidence: float = 0.95  # of the interval
     clip: float = inf  # largest weight; finite: narrower, and biased towards a reward of 0

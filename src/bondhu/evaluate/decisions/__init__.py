@@ -1,0 +1,1 @@
+"""Estimators for single decisions: what one decision of a policy would have earned."""
