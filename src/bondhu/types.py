@@ -94,6 +94,7 @@ class Decision(NamedTuple):
     memo: tuple[float, ...]  # what the policy wants back when it learns from this row
     version: str  # of the policy that acted; "baseline" is the rule
     variant: str  # which arm of a trial; "live" outside of one
+    assigned: float = 1.0  # with what probability this user is given this variant, in (0, 1]
 
 
 class Feedback(NamedTuple):
@@ -159,6 +160,7 @@ class Records:
     memo: Floats  # [T, M]
     version: Names  # [T]
     variant: Names  # [T]
+    assigned: Floats  # [T] probability that the user is given the variant
     feedback_decision: Integers  # [K] row of the decision in these columns
     feedback_signal: Names  # [K]
     feedback_value: Floats  # [K]; revisions applied, revoked rows gone

@@ -91,7 +91,9 @@ def test_odd_names_and_every_digit_come_back(log: Any) -> None:
     times = np.concatenate([1.7e9 + rng.random(3000), 10.0 ** rng.uniform(-300, 300, 3000)])
     users = [None, *ODD]
     made = [
-        decision(f"{ODD[row % 8]}{row}", time, session=ODD[row % 8], user=users[row % 9], variant=ODD[row % 5])
+        decision(
+            f"{ODD[row % 8]}{row}", time, session=ODD[row % 8], user=users[row % 9], variant=ODD[row % 5]
+        )._replace(assigned=1.0 / (1 + row % 7))
         for row, time in enumerate(times.tolist())
     ]
     log.append(made, [said(f"f{row}", time, time, decision_id=made[row].id) for row, time in enumerate(times.tolist())])
@@ -100,6 +102,7 @@ def test_odd_names_and_every_digit_come_back(log: Any) -> None:
     assert [*zip(records.session, records.user, records.variant, strict=True)] == [
         (each.session, each.user, each.variant) for each in made
     ]
+    assert records.assigned.tolist() == [each.assigned for each in made]
     assert records.time.tolist() == records.feedback_time.tolist() == records.feedback_value.tolist() == times.tolist()
     assert records.feedback_decision.tolist() == list(range(6000))
 
@@ -143,7 +146,14 @@ def test_rows_sent_twice_are_kept_once(log: Any) -> None:
     "changes",
     [
         *({"context": {"mood": "sad"}}, {"allowed": ("low",)}, {"memo": (1.0,)}, {"user": None}, {"time": 10.5}),
-        *({"probability": 0.5}, {"action": "high"}, {"domain": "other"}, {"version": "v2"}, {"variant": "new"}),
+        *(
+            {"probability": 0.5},
+            {"action": "high"},
+            {"domain": "other"},
+            {"version": "v2"},
+            {"variant": "new"},
+            {"assigned": 0.5},
+        ),
     ],
 )
 def test_the_same_id_with_other_content_undoes_the_whole_append(log: Any, changes: dict[str, Any]) -> None:
@@ -170,6 +180,7 @@ def test_a_feedback_id_with_other_content_undoes_the_whole_append(log: Any, chan
 
 
 BAD_DECISIONS: list[tuple[str, Any]] = [
+    *(("assigned", value) for value in (0.0, 1.5, np.nan, "0.5", None)),
     *(("probability", value) for value in (0.0, -0.1, 1.0000001, np.nan, np.inf, "0.5", None)),
     *(("time", value) for value in (np.nan, np.inf, "now", None)),
     *(("id", value) for value in ("", "x" * 129, 5, None, "\ud800")),

@@ -31,11 +31,12 @@ decode = msgspec.json.Decoder().decode
 
 def checked_context(row: Decision) -> str:
     """The context as JSON; raises InvalidInput where the decision could not be read back as it is."""
-    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = row
+    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant, assigned = row
     try:
         if (
             0 < len(id_) <= LONGEST_ID
             and 0.0 < probability <= 1.0
+            and 0.0 < assigned <= 1.0
             and isfinite(time)
             and type(allowed) is tuple
             and action in allowed
@@ -66,13 +67,14 @@ def checked_contexts(rows: Sequence[Decision]) -> list[str]:
 def _plainly_right(rows: Sequence[Decision]) -> bool:
     """Whether all but what the contexts hold is fine. Columns hold few different values, so most is looked at once."""
     columns = zip(*rows, strict=True)
-    id_, domain, session, user, time, context, allowed, action, probability, memo, version, variant = columns
+    id_, domain, session, user, time, context, allowed, action, probability, memo, *rest = columns
+    version, variant, assigned = rest
     _check_text(*id_, *set(session), *{*domain, *action, *version, *variant}, *({*user} - {None}))
     taken = dict(zip(zip(map(id, allowed), action, strict=True), allowed, strict=True))
     return (
         min(map(len, id_)) > 0
         and max(map(len, id_)) <= LONGEST_ID
-        and all(0.0 < each <= 1.0 for each in set(probability))
+        and all(0.0 < each <= 1.0 for each in {*probability, *assigned})
         and all(map(isfinite, set(time)))
         and {*map(type, allowed), *map(type, memo)} == {tuple}
         and all(name in could for (_, name), could in taken.items())
@@ -124,6 +126,8 @@ def _explain_decision(row: Decision) -> NoReturn:
     _number(row, "time")
     if not (_is_number(row.probability) and 0.0 < row.probability <= 1.0):
         _refuse(row, "probability", "It must be greater than 0 and at most 1: the chance that `action` had.")
+    if not (_is_number(row.assigned) and 0.0 < row.assigned <= 1.0):
+        _refuse(row, "assigned", "It must be greater than 0 and at most 1: the chance of being given `variant`.")
     if type(row.allowed) is not tuple or not all(isinstance(each, str) for each in row.allowed):
         _refuse(row, "allowed", "It must be a tuple of action names.")
     if row.action not in row.allowed:

@@ -52,6 +52,8 @@ def table(records: Records, domain: Domain) -> Table:
         "probability": records.probability.tolist(),
         "allowed": [_cell(records.allowed_sets[number]) for number in records.allowed.tolist()],
         "version": list(records.version),
+        "variant": list(records.variant),
+        "assigned": records.assigned.tolist(),
         **{f"context.{name}": [_cell(context.get(name)) for context in contexts] for name in fields},
         **_signals(records, domain),
     }

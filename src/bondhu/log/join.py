@@ -178,6 +178,7 @@ def only(records: Records, rows: Booleans) -> Records:
         memo=records.memo[kept],
         version=records.version.take(kept),
         variant=records.variant.take(kept),
+        assigned=records.assigned[kept],
         feedback_decision=position[records.feedback_decision[said]],
         feedback_signal=records.feedback_signal.take(said),
         feedback_value=records.feedback_value[said],

@@ -89,6 +89,7 @@ class MemoryLog:
             ),
             version=Names.of([each.version for each in made]),
             variant=Names.of([each.variant for each in made]),
+            assigned=np.array([each.assigned for each in made], dtype=np.float64),
             feedback_decision=np.array([row for row, _ in said], dtype=np.int64),
             feedback_signal=Names.of([self._signal[each.seq] for _, each in said]),
             feedback_value=np.array([each.value for _, each in said], dtype=np.float64),
@@ -127,7 +128,11 @@ def _normal(row: Decision) -> Stored:
     context = checked_context(row).encode()
     memo = tuple(map(float, row.memo))
     decision = row._replace(
-        context=decode(context), time=float(row.time), probability=float(row.probability), memo=memo
+        context=decode(context),
+        time=float(row.time),
+        probability=float(row.probability),
+        memo=memo,
+        assigned=float(row.assigned),
     )
     return Stored(decision, context)
 

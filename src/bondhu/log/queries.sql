@@ -8,8 +8,9 @@ SELECT id FROM action_set WHERE actions = ?;
 SELECT actions FROM action_set JOIN json_each(?) AS wanted ON wanted.value = action_set.id ORDER BY wanted.key;
 
 -- name: add_decision
-INSERT INTO decision (id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
+INSERT INTO decision
+    (id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant, assigned)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 
 -- name: add_feedback
 INSERT INTO feedback (id, decision, decision_id, signal, value, time, replaces)
@@ -23,12 +24,12 @@ UPDATE feedback SET decision = (SELECT seq FROM decision WHERE id = decision_id)
 WHERE decision IS NULL AND decision_id IN (SELECT value FROM json_each(?));
 
 -- name: decision_row
-SELECT id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant
+SELECT id, domain, session, "user", time, context, allowed, action, probability, memo, version, variant, assigned
 FROM decision WHERE id = ?;
 
 -- name: decision
 SELECT decision.seq, decision.id, domain, session, "user", time, context, actions, action, probability, memo, version,
-    variant
+    variant, assigned
 FROM decision JOIN action_set ON action_set.id = decision.allowed WHERE decision.id = ?;
 
 -- name: feedback_row
@@ -47,7 +48,8 @@ SELECT json_group_array(seq), json_group_array(id), json_group_array(time),
     CAST(group_concat(context, char(30)) AS BLOB), json_group_array(allowed),
     json_group_array(json_quote("user") || session),  -- hardly more of them than users or sessions: half the work
     json_group_array(action), json_group_array(version), json_group_array(variant),
-    json_group_array(probability), json_group_array(ifnull(length(memo), 0) / 8), CAST(group_concat(memo, '') AS BLOB)
+    json_group_array(probability), json_group_array(assigned),
+    json_group_array(ifnull(length(memo), 0) / 8), CAST(group_concat(memo, '') AS BLOB)
 FROM decision WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time < ?;
 
 -- name: feedback

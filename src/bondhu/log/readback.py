@@ -49,7 +49,7 @@ def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integer
         "context": _lines,
         "allowed": _integers,
     }
-    numbers: dict[str, Unpack] = {"probability": _floats, "memo_lengths": _integers, "memo": _blob}
+    numbers: dict[str, Unpack] = {"probability": _floats, "assigned": _floats, "memo_lengths": _integers, "memo": _blob}
     parts = _columns(connection, "decisions", window, {**plain, **coded, **numbers})
     names = {name: Names(np.concatenate(parts[name]), list(codes.numbers)) for name, codes in coded.items()}
     people = list(map(_person, names["person"].values))
@@ -62,6 +62,7 @@ def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integer
         "allowed": allowed,
         "allowed_sets": [tuple(_actions(each)) for (each,) in sets],
         "probability": np.concatenate(parts["probability"]),
+        "assigned": np.concatenate(parts["assigned"]),
         "memo": memo_matrix(np.concatenate(parts["memo_lengths"]), np.concatenate(parts["memo"])),
         "user": Names.of([user for user, _ in people]).take(names["person"].codes),
         "session": Names.of([session for _, session in people]).take(names["person"].codes),

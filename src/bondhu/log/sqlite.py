@@ -26,7 +26,7 @@ TOGETHER = 10  # decisions to a statement
 
 Row = tuple[Any, ...]
 
-_ONE = f"({', '.join('?' * 12)})"
+_ONE = f"({', '.join('?' * 13)})"
 ADD_DECISIONS = QUERIES["add_decision"].replace(_ONE, ", ".join([_ONE] * TOGETHER))
 
 
@@ -90,9 +90,9 @@ class SqliteLog:
             if row is None:
                 return None
             said: list[Row] = connection.execute(QUERIES["feedback_of_decision"], (row[0],)).fetchall()
-        _, *known, context, allowed, action, probability, memo, version, variant = row
+        _, *known, context, allowed, action, probability, memo, version, variant, assigned = row
         numbers = tuple(np.frombuffer(memo or b"", "<f8").tolist())
-        known += (decode(context), tuple(decode(allowed)), action, probability, numbers, version, variant)
+        known += (decode(context), tuple(decode(allowed)), action, probability, numbers, version, variant, assigned)
         return Decision._make(known), list(map(Feedback._make, said))
 
     def domains(self) -> list[str]:
@@ -113,12 +113,13 @@ class SqliteLog:
 def _decision_rows(rows: Sequence[Decision], contexts: list[str], sets: dict[tuple[str, ...], int]) -> list[Row]:
     if not rows:
         return []
-    id_, domain, session, user, time, _, allowed, action, probability, memo, version, variant = zip(*rows, strict=True)
-    times, probabilities = map(float, time), map(float, probability)
+    id_, domain, session, user, time, _, allowed, action, probability, memo, *rest = zip(*rows, strict=True)
+    version, variant, assigned = rest
+    times, probabilities, shares = map(float, time), map(float, probability), map(float, assigned)
     numbers, memos = _once(sets.__getitem__, allowed), _once(memo_bytes, memo)
     columns = (
         *(id_, domain, session, user, times, contexts, numbers),
-        *(action, probabilities, memos, version, variant),
+        *(action, probabilities, memos, version, variant, shares),
     )
     return list(zip(*columns, strict=True))
 
