@@ -13,7 +13,9 @@ BondhuError
 │   └── StoreTooNew         500  written by a newer release
 ├── StateCorrupt            500  a stored version is damaged
 │   └── StateTooNew         500  written by a newer release
-└── TrainingInProgress      409  somebody else is training
+├── TrainingInProgress      409  somebody else is training
+├── Conflict                409  the versions stand otherwise than this needs
+└── ClockBehind             409  the clock was set back
 """
 
 from __future__ import annotations
@@ -105,6 +107,18 @@ class StateTooNew(StateCorrupt):
 
 class TrainingInProgress(BondhuError):
     """Another process is training this deployment. Wait for it to finish."""
+
+    status = 409
+
+
+class Conflict(BondhuError):
+    """The versions stand otherwise than this needs. Look at `bondhu status`, then try again."""
+
+    status = 409
+
+
+class ClockBehind(BondhuError):
+    """The clock is behind the history. Set it right, then try again."""
 
     status = 409
 

@@ -130,10 +130,12 @@ class Event(NamedTuple):
     """One step in the life of the versions of a domain."""
 
     time: float  # seconds
-    kind: str  # "added", "promoted" or "rolled_back"
+    kind: str  # a row of registry.lifecycle.TRANSITIONS
     version: str  # the version this is about; the one that is live afterwards for "promoted" and "rolled_back"
     reason: str
     figures: Mapping[str, Any]
+    by: str = ""  # who or what did it
+    share: float | None = None  # of the people who meet the version from now on, for "tried"
 
 
 class Registry(Protocol):
@@ -145,7 +147,9 @@ class Registry(Protocol):
     def load(self, version_id: str) -> Version:
         """Raises UnknownName, StateCorrupt or StateTooNew."""
 
-    def record(self, domain: str, event: Event) -> None: ...
+    def record(self, domain: str, event: Event, *, seen: int | None = None) -> None:
+        """Append one event, if the table of transitions allows it. Raises Conflict where it does not, or where more
+        than `seen` events are there already; ClockBehind where the event is older than the last one."""
 
     def events(self, domain: str) -> Sequence[Event]:
         """Oldest first; cheap to call for every decision."""

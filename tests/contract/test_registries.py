@@ -45,8 +45,11 @@ def version(name: str = "v1", domain: str = "music") -> Version:
     )
 
 
+NOW = 1_795_000_100.0  # later than the versions
+
+
 def event(kind: str, name: str, time: float = 0.0) -> Event:
-    return Event(time, kind, name, "because", {"lift": 0.125})
+    return Event(NOW + time, kind, name, "because", {"lift": 0.125})
 
 
 def same(one: Version, other: Version) -> bool:
@@ -194,9 +197,9 @@ def test_promotion_and_rollback_walk_the_history(registry: Registry) -> None:
         registry.record("music", event(kind, name, float(time)))
         assert (live(registry.events("music")), previous(registry.events("music"))) == (acting, before)
     assert [(each.version, each.status) for each in versions(registry.events("music"))] == [
-        ("a", "rolled_back"),
-        ("b", "rolled_back"),
-        ("c", "rolled_back"),
+        ("a", "retired"),
+        ("b", "retired"),
+        ("c", "retired"),
     ]
 
 
@@ -205,12 +208,12 @@ def test_versions_say_where_each_stands() -> None:
     history += [event("added", "c", 5), event("promoted", "d", 6), event("compacted", "x", 7)]
     standing = {each.version: each for each in versions(history)}
     assert {name: each.status for name, each in standing.items()} == {
-        "a": "replaced",
-        "b": "replaced",
+        "a": "retired",
+        "b": "retired",
         "c": "candidate",
         "d": "live",
     }
-    assert (standing["b"].added, standing["b"].changed) == (2, 6)
+    assert (standing["b"].added, standing["b"].changed) == (NOW + 2, NOW + 6)
     assert math.isnan(standing["d"].added)
 
 

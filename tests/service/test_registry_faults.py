@@ -35,7 +35,7 @@ from bondhu.registry import DiskRegistry
 from bondhu.ports import Event
 registry = DiskRegistry(sys.argv[1])
 for number in range(200):
-    registry.record("music", Event(float(number), "promoted", "v1", sys.argv[2] * 50, {}))
+    registry.record("music", Event(float(number / 10), "promoted", "v1", sys.argv[2] * 50, {}))
 """
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
 

@@ -29,6 +29,7 @@ from bondhu.registry.names import PLAIN, plain
 
 _HISTORY = "events.jsonl"
 _UNFINISHED = ".adding"  # no version can be called this
+NEEDED = Event._fields[:5]  # the others are younger than some histories
 _LOOK = 1.0  # seconds between looks for another file in the place of a history
 
 
@@ -57,7 +58,8 @@ class DiskRegistry:
                 _settle(unfinished)
                 unfinished.rename(final)
                 _settle(home)
-                self._append(version.domain, Event(version.created, "added", version.id, reason, {}))
+                event = Event(version.created, "added", version.id, reason, {})
+                self._append(version.domain, checked(event, self.events(version.domain), {version.id}))
             except Exception as error:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 shutil.rmtree(final, ignore_errors=True)
@@ -80,11 +82,11 @@ class DiskRegistry:
             )
         return version
 
-    def record(self, domain: str, event: Event) -> None:
+    def record(self, domain: str, event: Event, *, seen: int | None = None) -> None:
         """Append one event to the history of the domain; it is on disk when this returns."""
         with self._locked():
             known = {each.name for each in self._folders(plain("domain", domain))}
-            self._append(domain, checked(event, known))
+            self._append(domain, checked(event, self.events(domain), known, seen))
 
     def events(self, domain: str) -> Sequence[Event]:
         """Oldest first; the same object until something is recorded."""
@@ -189,7 +191,7 @@ def _parse(path: str, content: bytes) -> tuple[Event, ...]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            events.append(Event(*(record[name] for name in Event._fields)))
+            events.append(Event(**{name: record[name] for name in Event._fields if name in record or name in NEEDED}))
         except (ValueError, TypeError, KeyError) as error:
             raise StateCorrupt(
                 f"{path} line {number} is not an event: {line[:80]!r}.",

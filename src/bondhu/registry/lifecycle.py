@@ -1,36 +1,88 @@
-"""What the history of a domain's versions means: pure folds over its events."""
+"""What the history of a domain's versions means: one table of transitions, and pure folds over the events.
+
+    candidate ──▶ shadow ──▶ trial ──▶ live ──▶ retired ──▶ (any of them again)
+
+A shadow decides for nobody: its decisions are made afterwards, from the log. A trial decides for a share of the people.
+One version at a time is in shadow or trial, and one is live, or the rule.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from bondhu.errors import UnknownName, nearest
+from bondhu.errors import ClockBehind, Conflict, InvalidInput, UnknownName, nearest
 from bondhu.ports import Event
 
 BASELINE = "baseline"  # the version name of the rule in force before learning
-KINDS = ("added", "promoted", "rolled_back")
+NEW = "new"  # the status of a version that is not there yet
+
+# What an event makes of the version it names: status before -> status after.
+TRANSITIONS: Mapping[str, Mapping[str, str]] = {
+    "added": {NEW: "candidate"},
+    "judged": {each: each for each in ("candidate", "shadow", "trial", "live", "retired")},  # a verdict; no change
+    "shadowed": {"candidate": "shadow", "retired": "shadow"},
+    "tried": {"candidate": "trial", "shadow": "trial", "trial": "trial", "retired": "trial"},  # `share` of the people
+    "withdrawn": {"shadow": "retired", "trial": "retired"},
+    "promoted": {"candidate": "live", "shadow": "live", "trial": "live", "live": "live", "retired": "live"},
+    "rolled_back": {"live": "live", "retired": "live", "candidate": "live", "shadow": "live", "trial": "live"},
+    "stopped": {},  # of the baseline alone: it decides for everybody until a version is promoted
+}
+SAFER = ("withdrawn", "rolled_back", "stopped")  # never refused for the sake of a clock
+SKEW = 60.0  # seconds by which clocks of several machines may disagree
 
 
 class Standing(NamedTuple):
     """Where one version stands."""
 
     version: str
-    status: str  # "candidate" (never live), "live", "replaced" (a newer one took over) or "rolled_back"
+    status: str  # a word of TRANSITIONS
     added: float  # seconds; NaN where the version was promoted without ever being added here
-    changed: float  # seconds of the last event about it
+    changed: float  # seconds of the last change of status
+    why: str  # reason of that change
+
+
+class Step(NamedTuple):
+    """One step of a release."""
+
+    version: str
+    share: float  # of the people it decides for; 0 in shadow
+    since: float  # seconds
+    began: float  # seconds; when the version left the candidates
+
+
+class Traffic(NamedTuple):
+    """Who decides for whom."""
+
+    live: str | None  # None: the baseline
+    step: Step | None  # the version in shadow or trial
+    stopped: bool  # by the kill switch: no release goes on by itself
+
+
+def traffic(events: Sequence[Event]) -> Traffic:
+    """Who decides for whom now."""
+    stack: list[str] = []
+    step: Step | None = None
+    stopped = False
+    for event in events:
+        stack = _after(stack, event)
+        step = _step_after(step, event)
+        stopped = (stopped or event.kind == "stopped") and event.kind not in ("promoted", "tried", "shadowed")
+    acting = stack[-1:]
+    return Traffic(acting[0] if acting and acting[0] != BASELINE else None, step, stopped)
 
 
 def live(events: Sequence[Event]) -> str | None:
     """The version that acts now; None: the baseline. Unchanged events are the same object: cache by identity."""
-    acting = _stack(events)[-1:]
-    return acting[0] if acting and acting[0] != BASELINE else None
+    return traffic(events).live
 
 
 def previous(events: Sequence[Event]) -> str | None:
     """What a rollback goes back to, "baseline" below the first promotion; None: there is nothing to roll back."""
-    stack = _stack(events)
+    stack: list[str] = []
+    for event in events:
+        stack = _after(stack, event)
     return (BASELINE, *stack)[-2] if stack else None
 
 
@@ -39,30 +91,75 @@ def versions(events: Sequence[Event]) -> list[Standing]:
     standing: dict[str, Standing] = {}
     stack: list[str] = []
     for event in events:
-        if event.kind not in KINDS:
+        if event.kind not in TRANSITIONS or event.kind == "judged":
             continue  # a newer release may record more than this one understands
-        known = standing.get(event.version, Standing(event.version, "candidate", math.nan, event.time))
-        if event.kind == "added":
-            standing[event.version] = known._replace(added=event.time, changed=event.time)
-            continue
         acting, stack = stack[-1:], _after(stack, event)
-        if acting and acting[0] in standing:
-            left = "rolled_back" if event.kind == "rolled_back" else "replaced"
-            standing[acting[0]] = standing[acting[0]]._replace(status=left, changed=event.time)
+        leaving = acting if acting != stack[-1:] else []
+        if event.kind == "stopped":
+            leaving = leaving + [each.version for each in standing.values() if each.status in ("shadow", "trial")]
+        for name in leaving:
+            if name in standing:
+                standing[name] = standing[name]._replace(status="retired", changed=event.time, why=event.reason)
         if event.version != BASELINE:
-            standing[event.version] = known._replace(status="live", changed=event.time)
+            known = standing.get(event.version, Standing(event.version, NEW, math.nan, event.time, ""))
+            status = TRANSITIONS[event.kind].get(known.status) or next(iter(TRANSITIONS[event.kind].values()))
+            added = event.time if event.kind == "added" else known.added
+            standing[event.version] = Standing(event.version, status, added, event.time, event.reason)
     return list(standing.values())
 
 
-def checked(event: Event, known: Collection[str]) -> Event:
-    """The event, if its kind exists and it is about a version that is there."""
-    if event.kind not in KINDS:
-        raise UnknownName(
-            f"No event kind {event.kind!r}.", field="kind", value=event.kind, fix=nearest(event.kind, KINDS)
-        )
+def checked(event: Event, events: Sequence[Event], known: Collection[str], seen: int | None = None) -> Event:
+    """The event as it enters the history; raises where the table of transitions or the clock does not allow it.
+
+    `known`: the versions there are; `seen`: how many events whoever asks for this has seen, if that matters.
+    """
+    if event.kind not in TRANSITIONS:
+        fix = nearest(event.kind, TRANSITIONS)
+        raise UnknownName(f"No event kind {event.kind!r}.", field="kind", value=event.kind, fix=fix)
     if event.version != BASELINE and event.version not in known:
         raise unknown_version(event.version, known)
-    return event
+    if seen is not None and seen != len(events):
+        newest = events[-1]
+        by = f" by {newest.by}" if newest.by else ""
+        what = f"Meanwhile {newest.version!r} was {newest.kind.replace('_', ' ')}{by}."
+        raise Conflict(what, field="version", value=event.version, fix="Look at `bondhu status`, then try again.")
+    _check_transition(event, events)
+    return _in_order(event, events)
+
+
+def _check_transition(event: Event, events: Sequence[Event]) -> None:
+    allowed = TRANSITIONS[event.kind]
+    if event.version == BASELINE:
+        if event.kind not in ("judged", "promoted", "rolled_back", "stopped"):
+            raise InvalidInput(f"The baseline cannot be {event.kind}.", field="version", value=BASELINE)
+        return
+    status = next((each.status for each in versions(events) if each.version == event.version), NEW)
+    if event.kind == "added" or (status == NEW and event.kind == "promoted"):
+        return
+    if status not in allowed:
+        what = f"Version {event.version!r} is a {status} version and cannot be {event.kind.replace('_', ' ')}."
+        fix = f"That is for versions that are {' or '.join(sorted(set(allowed) - {NEW}))}." if allowed else ""
+        raise Conflict(what, field="version", value=event.version, fix=fix)
+    step = traffic(events).step
+    if event.kind in ("shadowed", "tried") and step is not None and step.version != event.version:
+        what = f"Version {step.version!r} is {'on trial' if step.share else 'in shadow'} already."
+        raise Conflict(what, field="version", value=event.version, fix="Withdraw it first: `bondhu withdraw`.")
+
+
+def _in_order(event: Event, events: Sequence[Event]) -> Event:
+    """The event no earlier than the last one; raises ClockBehind where the clock must have been set back."""
+    last = events[-1].time if events else -math.inf
+    if event.time >= last:
+        return event
+    if event.kind not in SAFER and event.time < last - SKEW:
+        raise ClockBehind(
+            f"The clock says {event.time:.0f}, but the last event of this history is of {last:.0f}, "
+            f"{last - event.time:,.0f} seconds later.",
+            field="time",
+            value=event.time,
+            fix="Set the clock right. Rolling back, withdrawing and stopping work all the same.",
+        )
+    return event._replace(time=last)
 
 
 def unknown_version(version: str, known: Collection[str]) -> UnknownName:
@@ -71,21 +168,27 @@ def unknown_version(version: str, known: Collection[str]) -> UnknownName:
     return UnknownName(f"No version {version!r}.", field="version", value=version, fix=fix)
 
 
-def _stack(events: Sequence[Event]) -> list[str]:
-    """Versions that took over from each other; the last one acts."""
-    stack: list[str] = []
-    for event in events:
-        stack = _after(stack, event)
-    return stack
-
-
 def _after(stack: list[str], event: Event) -> list[str]:
-    """Rolling back drops all down to the version named, which may be one that never acted."""
+    """The versions that took over from each other; the last one acts. Rolling back drops all down to the version
+    named, which may be one that never acted; stopping drops them all."""
     if event.kind == "promoted" and stack[-1:] != [event.version]:
         return [*stack, event.version]
+    if event.kind == "stopped":
+        return []
     if event.kind != "rolled_back":
         return stack
     below = stack[:-1]
     while below and below[-1] != event.version:
         below.pop()
     return below if below or event.version == BASELINE else [*stack[:-1], event.version]
+
+
+def _step_after(step: Step | None, event: Event) -> Step | None:
+    if event.kind in ("shadowed", "tried"):
+        again = step is not None and step.version == event.version
+        share = event.share if event.kind == "tried" and event.share is not None else 0.0
+        return Step(event.version, share, event.time, step.began if again and step else event.time)
+    ends = event.kind == "stopped" or (
+        step is not None and event.kind in ("promoted", "withdrawn", "rolled_back") and event.version == step.version
+    )
+    return None if ends else step

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from bondhu.errors import DuplicateId, InvalidInput
+from bondhu.errors import BondhuError, DuplicateId, InvalidInput
 from bondhu.ports import Event, Version
 from bondhu.registry.codec import dumps
 from bondhu.registry.lifecycle import BASELINE, checked, unknown_version
@@ -23,6 +24,7 @@ class MemoryRegistry:
     def __init__(self) -> None:
         self._versions: dict[str, Version] = {}
         self._events: dict[str, tuple[Event, ...]] = {}
+        self._lock = Lock()
 
     def add(self, version: Version, reason: str = "") -> None:
         """Store the version and record "added"."""
@@ -32,7 +34,11 @@ class MemoryRegistry:
         if version.id in self._versions:
             raise duplicate(version.id)
         self._versions[version.id] = _copied(version)
-        self.record(version.domain, Event(version.created, "added", version.id, reason, {}))
+        try:
+            self.record(version.domain, Event(version.created, "added", version.id, reason, {}))
+        except BondhuError:
+            del self._versions[version.id]
+            raise
 
     def load(self, version_id: str) -> Version:
         """The version; its arrays are the caller's own."""
@@ -40,12 +46,14 @@ class MemoryRegistry:
             raise unknown_version(version_id, self._versions)
         return _copied(self._versions[version_id])
 
-    def record(self, domain: str, event: Event) -> None:
+    def record(self, domain: str, event: Event, *, seen: int | None = None) -> None:
         """Append one event to the history of the domain."""
         plain("domain", domain)
         here = {each.id for each in self._versions.values() if each.domain == domain}
-        event = checked(event, here)._replace(figures=json.loads(dumps(event.figures)))
-        self._events[domain] = (*self.events(domain), event)
+        figures = json.loads(dumps(event.figures))
+        with self._lock:
+            event = checked(event, self.events(domain), here, seen)._replace(figures=figures)
+            self._events[domain] = (*self.events(domain), event)
 
     def events(self, domain: str) -> Sequence[Event]:
         """Oldest first; the same object until something is recorded."""

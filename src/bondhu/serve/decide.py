@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +11,21 @@ from typing import Any
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.ports import Deployment, Signal
+from bondhu.registry.share import HOLDOUT, LIVE, TRIAL, Assignment, assign
 from bondhu.serve.checks import asked, check_text, observed, open_to, shortened, within
 from bondhu.serve.explain import explain
 from bondhu.serve.ids import Draws, Ids, made_at
-from bondhu.serve.live import Live, masks
+from bondhu.serve.live import Arms, Live, masks
 from bondhu.serve.messages import Audit, Heard, Request, Said
 from bondhu.types import SESSION_CUT, SESSION_END, Acting, Decision, Feedback
 
 __all__ = ["Audit", "Decider", "Heard", "Request", "Said"]
 
+log = logging.getLogger(__name__)
 EARLY = 3600.0  # seconds for which feedback may come before its decision
 SKEW = 60.0  # seconds by which the clock of whoever made an id may be ahead
 REMEMBERED = 100_000  # ids of each kind kept in memory, so that most feedback needs no look-up
+EVERYBODY = Assignment(LIVE, 1.0)
 MARK = Signal(0.0, 0.0, 1.0)  # the signals that end a session
 
 
@@ -32,6 +36,7 @@ class Decider:
     deployment: Deployment
     restore: Callable[[str | None], Acting]  # a version by its id, None for the baseline, ready to act
     exploration: float = 0.0  # share of decisions made at random; at 0 nothing but the version itself can be evaluated
+    holdout: float = 0.0  # share of people who always meet the rule
     now: Callable[[], float] = time.time
     as_trained: Callable[[str | None], Acting] | None = None  # as `restore`, with the actions it was trained for
     live: Live = field(init=False, repr=False)
@@ -41,7 +46,7 @@ class Decider:
 
     def __post_init__(self) -> None:
         domain = self.deployment.domain
-        self.live = Live(domain.name, self.deployment.registry, self.restore, self.exploration)
+        self.live = Live(domain.name, self.deployment.registry, self.restore, self.exploration, self.holdout)
         self._decided, self._heard = Recent(REMEMBERED), Recent(REMEMBERED)
         self._name, self._memo = domain.name, (self.exploration,)
         self._signals = {**domain.reward.signals, SESSION_END: MARK, SESSION_CUT: MARK}
@@ -49,16 +54,51 @@ class Decider:
     # --------------------------------------------------------------------------------------------------------- decide
 
     def choose(self, requests: Sequence[Request]) -> list[Decision]:
-        """Decide without logging, for logging first: one call of the policy; the draw belongs to the id."""
+        """Decide without logging, for logging first: one call of each policy; the draw belongs to the id."""
         now = self.now()
-        acting = self.live.acting(now)
+        arms = self.live.arms(now)
+        ids = self._identities(requests, now)
+        if arms.step is None and arms.holdout is None:
+            return self._decide(arms.live, requests, ids, now, EVERYBODY)
+        groups: dict[Assignment, list[int]] = {}
+        for row, (request, identity) in enumerate(zip(requests, ids, strict=True)):
+            unit = request.user or request.session or identity
+            groups.setdefault(assign(self._name, unit, arms.step, self.holdout), []).append(row)
+        made: dict[int, Decision] = {}
+        for assignment, rows in groups.items():
+            some = [requests[row] for row in rows], [ids[row] for row in rows]
+            made.update(zip(rows, self._given(arms, *some, now, assignment), strict=True))
+        return [made[row] for row in range(len(requests))]
+
+    def _given(
+        self, arms: Arms, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment
+    ) -> list[Decision]:
+        """The decisions of one variant. What a version on trial cannot decide, the live one does in its place: the row
+        then names the variant that was given and the version that acted, and counts as an error of the trial."""
+        if assignment.variant == HOLDOUT and arms.holdout is not None:
+            return self._decide(arms.holdout, requests, ids, now, assignment)
+        if assignment.variant == TRIAL and arms.trial is not None:
+            try:
+                decisions = self._decide(arms.trial, requests, ids, now, assignment)
+                if all(0.0 < each.probability <= 1.0 for each in decisions):
+                    return decisions
+                log.error("Version %r on trial gave a probability that is none.", arms.trial.version)
+            except Exception as error:  # whatever it is, people get a decision
+                failed = self._decide(arms.live, requests, ids, now, assignment)  # unless the request is at fault
+                log.error("Version %r on trial could not decide: %s", arms.trial.version, error)
+                return failed
+        return self._decide(arms.live, requests, ids, now, assignment)
+
+    def _decide(
+        self, acting: Acting, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment
+    ) -> list[Decision]:
         observation = observed(acting.encoder, self.deployment.domain, [each.context for each in requests])
         allowed, names = masks(acting.actions, [open_to(self.deployment.domain, each) for each in requests])
-        ids = self._identities(requests, now)
         choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
         memos = [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo)
         rows = zip(requests, ids, names, choice.action.tolist(), choice.probability.tolist(), memos, strict=False)
         domain, actions, version = self._name, acting.actions, acting.version
+        variant, assigned = assignment
         return [
             Decision(
                 id_,
@@ -72,7 +112,8 @@ class Decider:
                 chance,
                 memo,
                 version,
-                "live",
+                variant,
+                assigned,
             )
             for asked, id_, could, did, chance, memo in rows
         ]

@@ -1,4 +1,5 @@
-"""Which version acts now: followed in the registry, swapped between decisions, kept when the next is damaged."""
+"""Which versions act now, and for whom: followed in the registry, swapped between decisions, kept when the next is
+damaged."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,46 +15,81 @@ from bondhu.errors import BondhuError, InvalidInput, UnknownName, nearest
 from bondhu.policies.floor import WithFloor
 from bondhu.ports import Event, Registry
 from bondhu.registry import lifecycle
-from bondhu.registry.lifecycle import BASELINE
+from bondhu.registry.lifecycle import BASELINE, Step
 from bondhu.types import Acting, Booleans
 
 log = logging.getLogger(__name__)
 RETRY = 10.0  # seconds between attempts to load a version that could not be loaded
 
 
+class Arms(NamedTuple):
+    """Who decides: the version in force for most; for some a version on trial, or the rule that learning is to beat."""
+
+    live: Acting
+    step: Step | None = None  # the trial, while one decides for a share of the people
+    trial: Acting | None = None  # None where there is no trial, or where its version cannot be loaded
+    holdout: Acting | None = None
+
+
 @dataclass
 class Live:
-    """The version in force, with exploration on top."""
+    """The versions in force, with exploration on top."""
 
     domain: str
     registry: Registry
     restore: Callable[[str | None], Acting]  # None: the baseline
     exploration: float  # share of decisions made at random
+    holdout: float = 0.0  # share of people who always meet the rule
     problem: str | None = field(default=None, init=False)  # why the version in force is not the one that acts
-    _acting: Acting | None = field(default=None, init=False, repr=False)
-    _events: Sequence[Event] | None = field(default=None, init=False, repr=False)  # what `_acting` follows
+    _arms: Arms | None = field(default=None, init=False, repr=False)
+    _events: Sequence[Event] | None = field(default=None, init=False, repr=False)  # what `_arms` follow
     _retry: float = field(default=0.0, init=False, repr=False)  # seconds; when a failed load is tried again
 
     def __post_init__(self) -> None:
-        self.acting(0.0)
+        self.arms(0.0)
 
     def acting(self, now: float) -> Acting:
-        """The version to act with; where it cannot be loaded, the last good one, or else the baseline."""
+        """The version in force; where it cannot be loaded, the last good one, or else the baseline."""
+        return self.arms(now).live
+
+    def arms(self, now: float) -> Arms:
+        """All that decide now. They are replaced together, so that no decision sees half of a change."""
         try:
             events = self.registry.events(self.domain)  # the same object until something is recorded
-            if self._acting is not None and events is self._events and (not self.problem or now < self._retry):
-                return self._acting
-            self._events = events
-            wanted = lifecycle.live(events)
-            if self._acting is None or self._acting.version != (wanted or BASELINE):
-                self._acting = self.explored(self.restore(wanted), self.exploration)
-            self.problem = None
+            if self._arms is not None and events is self._events and (not self.problem or now < self._retry):
+                return self._arms
+            self._events, self.problem = events, None
+            self._arms = self._loaded(events, self._arms, now)
         except BondhuError as error:
-            self.problem, self._retry = str(error), now + RETRY
-            log.warning("The version in force cannot act: %s", error)
-        if self._acting is None:
-            self._acting = self.explored(self.restore(None), self.exploration)
-        return self._acting
+            self._complain(error, now)
+        if self._arms is None:
+            self._arms = self._loaded((), None, now)
+        return self._arms
+
+    def _loaded(self, events: Sequence[Event], before: Arms | None, now: float) -> Arms:
+        """What the events say, each version loaded once; the last good one stays where the next cannot be loaded."""
+        known = {each.version: each for each in (before or ()) if isinstance(each, Acting)}
+        traffic = lifecycle.traffic(events)
+        live = self._ready(traffic.live or BASELINE, known, now) or (before and before.live)
+        rule = self._ready(BASELINE, known, now) if self.holdout or live is None else None
+        if live is None:
+            live = rule or self.explored(self.restore(None), self.exploration)
+        step = traffic.step if traffic.step and traffic.step.share else None
+        trial = self._ready(step.version, known, now) if step else None
+        return Arms(live, step, trial, rule if self.holdout else None)
+
+    def _ready(self, name: str, known: dict[str, Acting], now: float) -> Acting | None:
+        if name in known:
+            return known[name]
+        try:
+            return self.explored(self.restore(None if name == BASELINE else name), self.exploration)
+        except BondhuError as error:
+            self._complain(error, now)
+            return None
+
+    def _complain(self, error: BondhuError, now: float) -> None:
+        self.problem, self._retry = str(error), now + RETRY
+        log.warning("The version in force cannot act: %s", error)
 
     @staticmethod
     def explored(acting: Acting, rate: float) -> Acting:
