@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu import evaluate, learners
-from bondhu.domains import declared
-from bondhu.errors import BondhuError, InvalidInput, StateCorrupt, UnknownName, nearest
+from bondhu import evaluate, judging, learners
+from bondhu.errors import BondhuError, Conflict, InvalidInput, UnknownName, nearest
 from bondhu.evaluate.gate import GateRules
+from bondhu.judging import check_apart, kept_back
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
 from bondhu.monitor.doctor import Facts
-from bondhu.policies.renamed import Renamed, renamed_beliefs
 from bondhu.ports import Deployment, Domain, Event, Task, Tasks, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
 from bondhu.registry.lifecycle import BASELINE
+from bondhu.release import loop
+from bondhu.release.loop import Look
+from bondhu.release.rules import ReleaseRules
+from bondhu.restoring import declared_now, restore
+from bondhu.ruling import gate_rules, release_rules
 from bondhu.schedule.lock import only_one
 from bondhu.serve.decide import Decider
 from bondhu.settings import Settings
@@ -29,18 +33,19 @@ from bondhu.train.judge import Judgement, judge
 from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
 from bondhu.types import Acting, Metrics
-from bondhu.wiring import GROUPED, checked_learner, gate_rules, open_domain
+from bondhu.wiring import GROUPED, checked_learner, open_domain
 
 ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
+ADAPTIVE = "adaptive_dr"  # and at this one where the log was made by versions that learned from it
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training with its verdict; `promoted` where the candidate went live by itself."""
+    """A training with its verdict, and how its candidate was released, if it was."""
 
     trained: Trained
     judgement: Judgement | None
-    promoted: bool
+    release: Look | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class App:
     deployment: Deployment
     tasks: Tasks
     rules: GateRules
+    release_rules: ReleaseRules
     now: Callable[[], float] = time.time
 
     # ------------------------------------------------------------------------------------------------------- versions
@@ -61,11 +67,11 @@ class App:
 
     def live(self) -> str | None:
         """The version in force; None is the baseline rule."""
-        return lifecycle.live(self.deployment.registry.events(self.domain.name))
+        return lifecycle.live(self.events())
 
     def versions(self) -> list[str]:
         """Every version, oldest first."""
-        return [event.version for event in self.deployment.registry.events(self.domain.name) if event.kind == "added"]
+        return [event.version for event in self.events() if event.kind == "added"]
 
     def candidate(self, name: str | None = None) -> str:
         """The named version, or the newest; raises UnknownName."""
@@ -91,36 +97,93 @@ class App:
             return Acting(BASELINE, rule, self.domain.encoder(MultiDiscrete), tuple(self.domain.actions))
         return restore(self.deployment.registry.load(name))
 
-    def promote(self, name: str | None = None, *, reason: str, figures: Mapping[str, Any] | None = None) -> str:
-        """Put a version in force; its state is loaded first, so a damaged one is refused."""
+    def promote(self, name: str | None = None, *, reason: str, by: str = "", over: str | None = None) -> str:
+        """Put any version in force at once; its state is loaded first, so a damaged one is refused. Raises Conflict
+        where another one than `over` is live, or where somebody else changed the versions meanwhile."""
+        events = self.events()
         version = self.candidate(name)
+        live = lifecycle.live(events) or BASELINE
+        if over is not None and over != live:
+            what = f"{live!r} is live, not {over!r}."
+            raise Conflict(what, field="over", value=over, fix="Look at `bondhu status`, then try again.")
         self.acting(version)
-        event = Event(self.now(), "promoted", version, reason, dict(figures or {}))
-        self.deployment.registry.record(self.domain.name, event)
+        self._note("promoted", version, reason, by, seen=len(events))
         return version
 
-    def rollback(self, *, reason: str) -> str:
+    def rollback(self, *, reason: str, by: str = "") -> str:
         """Put the version before the live one in force again; returns it ("baseline" at the start of the line)."""
-        previous = lifecycle.previous(self.deployment.registry.events(self.domain.name))
+        events = self.events()
+        previous = lifecycle.previous(events)
         if previous is None:
             raise InvalidInput(
                 "The baseline is in force: there is nothing to roll back.",
                 field="version",
                 fix="`bondhu status` shows it.",
             )
-        self.deployment.registry.record(self.domain.name, Event(self.now(), "rolled_back", previous, reason, {}))
+        self._note("rolled_back", previous, reason, by, seen=len(events))
         return previous
+
+    def stop(self, *, reason: str, by: str = "") -> None:
+        """The kill switch: the rule decides for everybody, and nothing is released until a version is promoted."""
+        self._note("stopped", BASELINE, reason, by)
+
+    def withdraw(self, *, reason: str, by: str = "") -> str:
+        """End the release under way; returns its version."""
+        events = self.events()
+        step = lifecycle.traffic(events).step
+        if step is None:
+            raise InvalidInput("No version is in shadow or on trial.", field="version", fix="`bondhu status` shows it.")
+        self._note("withdrawn", step.version, reason, by, seen=len(events))
+        return step.version
+
+    def release(self, name: str | None = None, *, reason: str, by: str = "", unproven: bool = False) -> Look:
+        """Begin the release of a version that the gate lets pass; `unproven`: whatever the gate says."""
+        version = self.candidate(name)
+        verdict = None if unproven else self.evaluate(version).verdict
+        if verdict is not None and verdict.decision != "promote":
+            what = f"The gate says {verdict.decision} of {version!r}: {' '.join(verdict.reasons)}"
+            raise Conflict(what, field="version", value=version, fix="Collect more decisions, or say --unproven.")
+        self.acting(version)
+        return loop.begin(self.deployment, version, self.release_rules, by=by, reason=reason, now=self.now())
+
+    def look(self) -> Look | None:
+        """Take the next step of the release under way, if its rules say so."""
+        return loop.look(self.deployment, self.acting, self.release_rules, now=self.now())
+
+    def events(self) -> Sequence[Event]:
+        """The history of this domain's versions, oldest first."""
+        return self.deployment.registry.events(self.domain.name)
+
+    def verdicts(self, name: str | None = None) -> list[Event]:
+        """What the gate said of a version, or of all of them, oldest first."""
+        version = None if name is None else self.candidate(name)
+        return [event for event in self.events() if event.kind == "judged" and version in (None, event.version)]
+
+    def _note(
+        self,
+        kind: str,
+        version: str,
+        reason: str,
+        by: str,
+        *,
+        seen: int | None = None,
+        figures: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.deployment.registry.record(
+            self.domain.name, Event(self.now(), kind, version, reason, figures or {}, by), seen=seen
+        )
 
     def opponent(self, version: str) -> str:
         """What a version is compared with: the one in force, or for that one itself what it replaced."""
         live = self.live() or BASELINE
-        previous = lifecycle.previous(self.deployment.registry.events(self.domain.name))
+        previous = lifecycle.previous(self.events())
         return live if version != live or previous is None else previous
 
     def decider(self) -> Decider:
         """The live loop on this deployment."""
         rate = self.settings.exploration.rate
-        return Decider(self.deployment, self.acting, exploration=rate, now=self.now, as_trained=self.as_trained)
+        holdout = self.release_rules.holdout
+        return Decider(self.deployment, self.acting, rate, holdout, now=self.now, as_trained=self.as_trained)
 
     # ------------------------------------------------------------------------------------------------ train and judge
 
@@ -155,12 +218,19 @@ class App:
         for name in self.versions()[-1:]:
             self._write_table(trained.version or self.deployment.registry.load(name))
         if trained.version is None:
-            return TrainingRun(trained, None, promoted=False)
+            return TrainingRun(trained, None, None)
+        if not trained.version.notes["holdout"]:
+            return TrainingRun(trained, None, None)  # nobody was kept back: there is nothing yet to judge it on
         judgement = self.evaluate(trained.version.id, window=trained.window)
-        promote = self.settings.training.auto_promote and judgement.verdict.decision == "promote"
-        if promote:
-            self.promote(trained.version.id, reason="passed the gate", figures=judgement.verdict.figures)
-        return TrainingRun(trained, judgement, promoted=promote)
+        return TrainingRun(trained, judgement, self._released(trained.version.id, judgement))
+
+    def _released(self, version: str, judgement: Judgement) -> Look | None:
+        """Begin the release of a candidate that passed, unless another one is under way or all was stopped."""
+        now = lifecycle.traffic(self.events())
+        if not self.release_rules.automatic or judgement.verdict.decision != "promote" or now.step or now.stopped:
+            return None
+        reason = "It passed the gate."
+        return loop.begin(self.deployment, version, self.release_rules, by="gate", reason=reason, now=self.now())
 
     def _record(self, now: float, started: float, run: TrainingRun | None, error: str | None = None) -> None:
         """The row of `system_tasks`; without a run, of a training that failed."""
@@ -192,25 +262,34 @@ class App:
         window: Window | None = None,
         holdout: float | None = None,
     ) -> Judgement:
-        """Estimate a version and the one it would replace on held-out decisions."""
+        """Estimate a version and the one it would replace on held-out decisions; the verdict is kept in the history."""
         version = BASELINE if name == BASELINE else self.candidate(name)
         against = self.opponent(version) if against is None else against
-        notes = {} if version == BASELINE else self.deployment.registry.load(version).notes
-        return judge(
+        registry, both = self.deployment.registry, (version, against)
+        window = window or Window(self.now() - self.settings.training.days_back * DAY, self.now())
+        holdout = kept_back(registry, both, self.settings.training.holdout) if holdout is None else holdout
+        if not holdout:
+            check_apart(registry, both, window)
+        adaptive = not holdout and judging.adaptive(registry, self.events(), window)
+        judgement = judge(
             self.deployment,
             self.acting(version),
             self.acting(against),
-            window=window or Window(self.now() - self.settings.training.days_back * DAY, self.now()),
-            holdout=self._kept_back((version, against)) if holdout is None else holdout,
-            estimators=[evaluate.find(each)() for each in ESTIMATORS],
+            window=window,
+            holdout=holdout,
+            estimators=[evaluate.find(each)() for each in (*ESTIMATORS, *([ADAPTIVE] if adaptive else []))],
             rules=self.rules,
-            facts={"interactions": notes.get("interactions", 0.0), "exploration": self.settings.exploration.rate},
+            facts={"interactions": self._interactions(version), "exploration": self.settings.exploration.rate},
+            adaptive=adaptive,
         )
+        said = judgement.verdict
+        about = {"decision": said.decision, "reasons": said.reasons, "against": against, **said.figures}
+        self._note("judged", version, f"{said.decision}: {' '.join(said.reasons)}", "gate", figures=about)
+        return judgement
 
-    def _kept_back(self, versions: Iterable[str]) -> float:
-        """The share of people that none of the versions, nor those they learned on from, was trained on."""
-        load, share = self.deployment.registry.load, self.settings.training.holdout
-        return min([load(each).notes.get("holdout", share) for each in versions if each != BASELINE], default=share)
+    def _interactions(self, version: str) -> float:
+        """Decisions that a version was trained on."""
+        return 0.0 if version == BASELINE else self.deployment.registry.load(version).notes.get("interactions", 0.0)
 
     # ---------------------------------------------------------------------------------------------------------- health
 
@@ -248,28 +327,6 @@ class App:
             QLearningAgent(bins=version.description["fields"][0]["bins"]).load(self.table)
 
 
-def restore(version: Version) -> Acting:
-    """A stored version made ready to act, with the fields and actions it was trained for."""
-    domain = declared.from_description(version.description)
-    learner = learners.build(version.learner, version.hyperparameters)
-    try:
-        state = learners.unpack(learner, version.state)
-        policy, beliefs = learner.policy(state, explore=bool(version.notes.get("explore"))), learner.beliefs(state)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateCorrupt(f"Version {version.id!r} does not hold a state of {version.learner!r}: {error}.") from error
-    return Acting(version.id, policy, domain.encoder(learner.observes), tuple(domain.actions), beliefs)
-
-
-def declared_now(acting: Acting, actions: tuple[str, ...]) -> Acting:
-    """The version acting among the actions that are declared now, if those are others than it was trained for."""
-    if acting.actions == actions:
-        return acting
-    known = {name: place for place, name in enumerate(acting.actions)}
-    places = np.array([known.get(name, -1) for name in actions])
-    beliefs = renamed_beliefs(acting.beliefs, places) if acting.beliefs else None
-    return acting._replace(policy=Renamed(acting.policy, places, len(known)), actions=actions, beliefs=beliefs)
-
-
 def training_metadata(run: TrainingRun) -> dict[str, Any]:
     """What `system_tasks.metadata` says of a training."""
     trained = run.trained
@@ -279,7 +336,7 @@ def training_metadata(run: TrainingRun) -> dict[str, Any]:
         "agent_stats": agent_stats(trained.metrics),
         "report": asdict(trained.report),
         "version": trained.version.id if trained.version else None,
-        "promoted": run.promoted,
+        "released": run.release.move.kind if run.release else None,
     }
     if run.judgement:
         body["verdict"] = asdict(run.judgement.verdict)
@@ -304,5 +361,7 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     log = SqliteLog(path)
     registry = DiskRegistry(settings.path(settings.store.registry))
     kinds = {each["name"]: each["kind"] for each in domain.describe()["fields"]}
-    rules = gate_rules(settings.gate, [name for name, kind in kinds.items() if kind in GROUPED])
-    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, now)
+    signals = tuple(domain.reward.signals)
+    rules = gate_rules(settings.gate, [name for name, kind in kinds.items() if kind in GROUPED], signals)
+    release = release_rules(settings.release, signals)
+    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, release, now)

@@ -135,10 +135,12 @@ def training(run: TrainingRun) -> None:
     )
     if trained.version is None:
         say(nothing_learned(trained.report))
+    if trained.version and not run.judgement:
+        say("It was not judged: [training] holdout = 0 keeps nobody back. `bondhu evaluate` can, on later decisions.")
     if run.judgement and trained.version:
         judgement(trained.version.id, "the policy in force", run.judgement)
-        if run.promoted:
-            say("It is live.")
+        if run.release:
+            say(f"{run.release.move.kind.capitalize()}. {' '.join(run.release.move.reasons)}")
         elif run.judgement.verdict.decision == "promote":
             say(f"Put it in force with `bondhu promote {trained.version.id}`.")
 

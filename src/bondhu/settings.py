@@ -53,7 +53,6 @@ class Training(_Table):
     days_back: float = Field(default=7, gt=0)  # days of feedback a scheduled training reads
     min_interactions_per_user: int = Field(default=5, ge=1)  # users with fewer decisions in the window are left out
     holdout: float = Field(default=0.2, ge=0, lt=1)  # share of people whose decisions are kept back to judge candidates
-    auto_promote: bool = False  # whether a candidate that passes the gate goes live by itself
     seed: int = Field(default=0, ge=0)
 
 
@@ -62,6 +61,7 @@ class Schedule(_Table):
     day_of_week: str = "mon"
     hour: int = Field(default=1, ge=0, le=23)
     timezone: str = "UTC"
+    release_minutes: float = Field(default=10, gt=0)  # between two looks at the release under way
 
 
 class Store(_Table):
@@ -88,12 +88,13 @@ class Settings(BaseSettings):
     training: Training = Training()
     schedule: Schedule = Schedule()
     gate: dict[str, Any] = {}  # the rules of evaluate.gate by name
+    release: dict[str, Any] = {}  # the rules of release.rules by name
     store: Store = Store()
     server: Server = Server()
     directory: Path = Path(".")  # where bondhu.toml stands; relative paths in [store] start here
     problem: dict[str, Any] = {}
 
-    @field_validator("gate", mode="before")
+    @field_validator("gate", "release", mode="before")
     @classmethod
     def _from_environment(cls, table: Any) -> Any:
         return _values(table)

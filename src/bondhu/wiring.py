@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields as fields_of
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +13,11 @@ from bondhu import learners
 from bondhu.domains import declared
 from bondhu.domains import recommendation as recommendation_domain
 from bondhu.errors import InvalidInput, SettingsInvalid, UnknownName, nearest
-from bondhu.evaluate.gate import GateRules
 from bondhu.ports import Domain
 from bondhu.settings import Learning, Settings
 from bondhu.types import Spec
 
 GROUPED = ("category", "number", "text", "person")  # kinds of field that people can be grouped by
-LIMITS = {  # of the rules of the gate; the others are of at least 0
-    "confidence": (0.5, 0.9999),
-    "maximum_exploration": (0.0, 1.0),
-    "minimum_average_reward": (-math.inf, math.inf),
-    "margin": (-math.inf, math.inf),
-}
 
 
 def checked_learner(chosen: Learning, domain: Domain) -> Learning:
@@ -101,37 +92,3 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
         result[key] = merged(below[key], value) if both else value
     return result
-
-
-def gate_rules(table: Mapping[str, Any], fields: Sequence[str] = ()) -> GateRules:
-    """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule, or field of the context to group by."""
-    names = list(GateRules.__dataclass_fields__)
-    checked: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in names:
-            raise SettingsInvalid(f"Unknown setting gate.{key}.", field=f"gate.{key}", fix=nearest(key, names))
-        fix = _misfit(key, value, fields)
-        if fix:
-            raise SettingsInvalid(f"Setting gate.{key} got {value!r}.", field=f"gate.{key}", value=value, fix=fix)
-        checked[key] = tuple(value) if isinstance(value, list) else value
-    return replace(GateRules(), **checked)
-
-
-def _misfit(key: str, value: Any, fields: Sequence[str]) -> str | None:
-    """What to write instead where a value is not of the kind or size that a rule has."""
-    default = getattr(GateRules, key)
-    if isinstance(default, tuple):
-        if not isinstance(value, list):
-            return f'Write a list of fields of the context, such as ["{(*fields, "field")[0]}"].'
-        unknown = [each for each in value if each not in fields]
-        return f"Group by fields of the context. {nearest(str(unknown[0]), fields)}" if unknown else None
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "Write true or false."
-    if not (type(value) in (int, float) and math.isfinite(value)):
-        return "Write a number."
-    low, high = LIMITS.get(key, (0.0, math.inf))
-    return None if low <= value <= high else f"Write a number {limits(low, high)}."
-
-
-def limits(low: float, high: float) -> str:
-    return f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"

@@ -5,7 +5,7 @@ import pytest
 
 from bondhu.equations.intervals import student
 from bondhu.errors import InvalidInput
-from bondhu.evaluate.gate import GateRules, difference, gate
+from bondhu.evaluate.gate import GateRules, Parts, difference, gate
 from bondhu.types import Estimate
 
 FACTS = {"interactions": 5_000.0, "exploration": 0.05}
@@ -159,7 +159,7 @@ def test_difference_counts_sessions_where_they_are_given():
     together = difference(candidate, live, session=np.repeat(np.arange(250), 4))
     assert together.value == alone.value
     assert 1.5 < (together.high - together.low) / (alone.high - alone.low) < 2
-    assert gate(candidate, live, FACTS, RULES, advantage=alone).figures["advantage_low"] == pytest.approx(alone.low)
+    assert gate(candidate, live, FACTS, RULES, Parts(alone)).figures["advantage_low"] == pytest.approx(alone.low)
 
 
 def test_estimates_of_different_rows_are_not_compared():

@@ -9,7 +9,7 @@ import pytest
 
 from bondhu.errors import SettingsInvalid
 from bondhu.settings import FILE, from_tables, load
-from bondhu.wiring import gate_rules
+from bondhu.ruling import gate_rules
 from tests.service.shop import problem
 
 

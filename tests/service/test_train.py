@@ -170,17 +170,17 @@ def test_a_live_version_acts_among_the_actions_declared_now(app: App, clock: Clo
 
 def test_a_candidate_with_a_new_action_is_judged_against_the_live_version(tmp_path: Path, clock: Clock) -> None:
     few = {"minimum_interactions": 100, "minimum_effective_samples": 50}
-    narrow = opened(tmp_path, clock, training={"holdout": 0.5, "auto_promote": True}, gate=few,
+    narrow = opened(tmp_path, clock, training={"holdout": 0.5}, release=AT_ONCE, gate=few,
                     actions={"names": ["red", "green"]})  # fmt: skip
     log(narrow, PEOPLE, 6, actions=["red", "green"], worth={"red": 0.9})
-    assert narrow.train().promoted
+    assert narrow.train().release
     clock.now += 2 * HOUR
-    wide = opened(tmp_path, clock, training={"holdout": 0.5, "auto_promote": True}, gate=few)
+    wide = opened(tmp_path, clock, training={"holdout": 0.5}, release=AT_ONCE, gate=few)
     log(wide, PEOPLE, 6, ago=HOUR + 600)
     run = wide.train()
     assert run.judgement is not None
     assert run.judgement.live["dr"].value == pytest.approx(0.0, abs=0.02)  # it takes red, that nobody likes now
-    assert run.promoted
+    assert run.release.move.kind == "promoted"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_the_row_of_a_training_has_the_published_columns_and_metadata(booked: Ap
     assert training["version"] == booked.versions()[0]
     assert (training["agent_stats"]["total_states"], training["agent_stats"]["total_state_actions"]) == (1, 3)
     assert training["agent_stats"]["max_q_value"] == pytest.approx(1 - 0.9**4)
-    assert training["verdict"]["decision"] == "wait"
+    assert "verdict" not in training  # nobody is kept back here
     assert newest.metadata["training"]["average_reward"] is None
     assert all(task.error is None and task.duration_seconds > 0 for task in (newest, dot, cid, ann))
 
@@ -398,10 +398,11 @@ def test_a_damaged_parent_can_be_left_behind(app: App, clock: Clock) -> None:
 # ------------------------------------------------------------------------------------------------------------- judging
 
 FEW = {"minimum_interactions": 100, "minimum_effective_samples": 50}
+AT_ONCE = {"automatic": True, "shadow": False, "steps": []}
 
 
 def test_a_candidate_that_is_better_by_construction_is_promoted(tmp_path: Path) -> None:
-    app = opened(tmp_path, training={"holdout": 0.5, "auto_promote": True}, gate=FEW)
+    app = opened(tmp_path, training={"holdout": 0.5}, release=AT_ONCE, gate=FEW)
     log(app, PEOPLE, 6)
     run = app.train()
     assert run.judgement is not None
@@ -410,10 +411,10 @@ def test_a_candidate_that_is_better_by_construction_is_promoted(tmp_path: Path) 
         assert run.judgement.candidate[name].value == pytest.approx(1.0, abs=1e-3)  # blue, always liked
         assert run.judgement.live[name].value == pytest.approx(1 / 3, abs=1e-3)  # the rule draws any of three
     assert run.judgement.verdict.figures["advantage_value"] == pytest.approx(2 / 3, abs=1e-3)
-    assert run.promoted
+    assert run.release.move.kind == "promoted"
     assert run.trained.version is not None
     assert app.live() == run.trained.version.id
-    assert app.deployment.registry.events("shop")[-1].reason == "passed the gate"
+    assert app.deployment.registry.events("shop")[-1].reason.startswith("It passed the gate.")
 
 
 def test_a_candidate_waits_for_an_operator_where_nothing_is_promoted_by_itself(tmp_path: Path) -> None:
@@ -421,11 +422,11 @@ def test_a_candidate_waits_for_an_operator_where_nothing_is_promoted_by_itself(t
     log(app, PEOPLE, 6)
     run = app.train()
     assert run.judgement is not None
-    assert (run.judgement.verdict.decision, run.promoted, app.live()) == ("promote", False, None)
+    assert (run.judgement.verdict.decision, run.release, app.live()) == ("promote", None, None)
 
 
 def test_a_candidate_that_is_worse_by_construction_is_refused(tmp_path: Path, clock: Clock) -> None:
-    app = opened(tmp_path, clock, training={"holdout": 0.5, "auto_promote": True}, gate=FEW)
+    app = opened(tmp_path, clock, training={"holdout": 0.5}, release=AT_ONCE, gate=FEW)
     log(app, PEOPLE, 6, ago=2 * DAY, worth={"red": 1.0})
     first = trained(app)
     assert app.live() == first
@@ -476,20 +477,20 @@ def test_the_live_version_itself_is_compared_with_what_it_replaced(app: App, clo
 def test_a_live_version_of_another_declaration_does_not_stop_training(
     tmp_path: Path, clock: Clock, change: dict[str, Any], context: dict[str, Any], reason: str
 ) -> None:
-    before = opened(tmp_path, clock)
-    log(before, ["ann"], 6)
+    before = opened(tmp_path, clock, training={"holdout": 0.5})
+    log(before, PEOPLE[:20], 6)
     live = trained(before)
     before.promote(live, reason="test")
     clock.now += HOUR
-    after = opened(tmp_path, clock, **change)
-    log(after, ["ben"], 6, ago=HOUR + 60, context=context, actions=["red", "blue"])
+    after = opened(tmp_path, clock, training={"holdout": 0.5}, **change)
+    log(after, PEOPLE[20:40], 6, ago=HOUR + 60, context=context, actions=["red", "blue"])
     run = after.train()
     assert run.judgement is not None
     refused = run.judgement.live["dr"].refused
     assert refused is not None
     assert reason in refused
     assert run.judgement.verdict.decision != "promote"
-    assert (run.promoted, after.live()) == (False, live)
+    assert (run.release, after.live()) == (None, live)
 
 
 def test_a_session_that_begins_anonymously_is_held_out_whole() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bondhu.errors import SettingsInvalid
-from bondhu.wiring import gate_rules
+from bondhu.ruling import gate_rules
 from tests.service.stand import opened
 from tests.service.test_candidates import NEWS, Clock
 from tests.service.test_candidates import app as news

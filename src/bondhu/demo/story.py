@@ -56,8 +56,10 @@ pessimism = 1.0            # act on Q - 1 / √tries: what was lucky once is not
 [exploration]
 rate = 0.05
 
-[training]
-auto_promote = true        # a candidate that passes the gate goes live by itself
+[release]
+automatic = true           # a candidate that passes the gate goes live by itself
+shadow = false
+steps = []                 # at once
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
@@ -28,6 +28,17 @@ class GateRules:
     confidence: float = 0.95  # of the interval of the advantage
     groups: tuple[str, ...] = ()  # fields of the context: no group by one of them may lose for sure
     maximum_group_loss: float = 0.0  # reward of a decision that a group may lose
+    guardrails: Mapping[str, float] = field(default_factory=dict)  # signal: how much more of it a decision may bring
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the advantage of the candidate over the live policy is made of."""
+
+    advantage: Estimate  # uncertain weights allowed for
+    groups: Mapping[str, Estimate] = field(default_factory=dict)  # the advantage within groups, such as "mood = happy"
+    objectives: Mapping[str, tuple[Estimate, Estimate]] = field(default_factory=dict)  # each part: candidate and live
+    guardrails: Mapping[str, Estimate] = field(default_factory=dict)  # how much more of a signal a decision brings
 
 
 class Finding(NamedTuple):
@@ -64,14 +75,11 @@ def gate(
     live: Estimate,
     facts: Mapping[str, float],
     rules: GateRules,
-    *,
-    advantage: Estimate | None = None,
-    groups: Mapping[str, Estimate] | None = None,
+    parts: Parts | None = None,
 ) -> Verdict:
     """Promote, wait for more data, or refuse. `facts` hold `interactions` and the `exploration` of production.
 
-    `advantage` is the `difference` of the two, made here of rows that are independent unless it is given; `groups` are
-    the advantages within groups of people.
+    Without `parts` the advantage is made here, of rows that are taken to be independent.
 
     Statistics are judged only where there is enough data for them: waiting comes before refusing on a guess, and
     what no amount of data mends is refused at once.
@@ -79,14 +87,16 @@ def gate(
     for name in ("interactions", "exploration"):
         if not isfinite(facts.get(name, np.nan)):
             raise InvalidInput(f"The gate needs the fact {name!r}.", field=name, value=facts.get(name))
-    advantage = difference(candidate, live, rules.confidence) if advantage is None else advantage
+    parts = parts or Parts(difference(candidate, live, rules.confidence))
     findings = [_interactions(facts["interactions"], rules), _exploration(facts["exploration"], rules)]
     findings.append(_evidence(candidate, rules))
     if all(finding.decision != "wait" for finding in findings) and candidate.refused is None:
         findings.append(_average(candidate, rules))
         if rules.must_beat_live:
-            findings.append(_advantage(advantage, rules))
-        findings += [_group(name, each, rules) for name, each in (groups or {}).items()]
+            findings.append(_advantage(parts.advantage, rules))
+        findings += [_group(name, each, rules) for name, each in parts.groups.items()]
+        findings += [_guardrail(name, each, rules.guardrails[name]) for name, each in parts.guardrails.items()]
+    within = {**parts.groups, **parts.guardrails}
     decision = next(each for each in ("refuse", "wait", "promote") if any(f.decision == each for f in findings))
     figures = {
         "interactions": facts["interactions"],
@@ -94,8 +104,8 @@ def gate(
         "effective_samples": candidate.effective_samples,
         **_figures("candidate", candidate),
         **_figures("live", live),
-        **_figures("advantage", advantage),
-        **{name: figure for group, of in (groups or {}).items() for name, figure in _figures(group, of).items()},
+        **_figures("advantage", parts.advantage),
+        **{name: figure for each, of in within.items() for name, figure in _figures(each, of).items()},
     }
     return Verdict(decision, tuple(each.sentence for each in findings if each.decision == decision), figures)
 
@@ -148,6 +158,17 @@ def _group(name: str, advantage: Estimate, rules: GateRules) -> Finding:
     if advantage.high < -rules.maximum_group_loss:
         return Finding("refuse", f"{figures}: a gain of others would be paid by them.")
     return Finding("promote", f"{figures}, not surely below {0.0 - rules.maximum_group_loss:+.4g}.")
+
+
+def _guardrail(name: str, more: Estimate, tolerated: float) -> Finding:
+    if more.refused:
+        return Finding("wait", f"Guardrail {name!r}: {more.refused}")
+    figures = f"Guardrail {name!r}: {more.value:+.4g} a decision ({more.low:+.4g} to {more.high:+.4g})"
+    if more.low > tolerated:
+        return Finding("refuse", f"{figures}, surely more than the {tolerated:+.4g} that are tolerated.")
+    if more.high > tolerated:
+        return Finding("wait", f"{figures}: more than the {tolerated:+.4g} that are tolerated is not ruled out.")
+    return Finding("promote", f"{figures}, at most {tolerated:+.4g}.")
 
 
 def _average(candidate: Estimate, rules: GateRules) -> Finding:

@@ -69,6 +69,15 @@ def hear(
     )
 
 
+def values_of(reward: Reward, records: Records, signal: str) -> Floats:
+    """The values of one signal that came in time, inside its range, added up for each decision: `[T]`."""
+    row, kind = records.feedback_decision, reward.signals[signal]
+    these = records.feedback_signal.among(signal)
+    these &= reward.count_late | (records.feedback_time <= records.time[row] + reward.wait)
+    value = np.clip(records.feedback_value[these], kind.low, kind.high)
+    return np.bincount(row[these], value, len(records.time)).astype(np.float64)
+
+
 def asked_for(reward: Reward) -> set[str]:
     """The signals whose values are needed one by one: those of objectives, and those of uncertain weight."""
     uncertain = {name for name, signal in reward.signals.items() if signal.error > 0}

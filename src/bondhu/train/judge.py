@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import InvalidInput, UnknownName, nearest
-from bondhu.evaluate.gate import GateRules, difference, gate
+from bondhu.evaluate.gate import GateRules, Parts, difference, gate
+from bondhu.evaluate.models import Memory
 from bondhu.evaluate.parts import Seen, by_group, of_objectives, weight_error, widened
 from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
+from bondhu.log.rewards import values_of
 from bondhu.ports import Deployment, Signal
 from bondhu.train.window import Window, held_out, people
 from bondhu.types import Acting, Batch, Estimate, Estimator, Names, Verdict
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What the advantage of the candidate over the live policy is made of."""
-
-    advantage: Estimate  # uncertain weights allowed for
-    groups: Mapping[str, Estimate]  # the advantage within groups, such as "mood = happy"
-    objectives: Mapping[str, tuple[Estimate, Estimate]]  # each part of a vector reward: candidate and live
+LEARNED = (
+    "The log was made by versions that learned from these very decisions, so they depend on each other, and this "
+    "estimator assumes otherwise. Keep people back from training ([training] holdout), or use adaptive_dr."
+)
 
 
 @dataclass(frozen=True)
@@ -50,20 +48,20 @@ def judge(  # noqa: PLR0913  all that a verdict rests on
     estimators: Sequence[Estimator],
     rules: GateRules,
     facts: Mapping[str, float],
+    adaptive: bool = False,
 ) -> Judgement:
     """Estimate both on the held-out decisions of the window; the gate looks at the last estimator and at `facts`: the
-    `interactions` that the candidate was trained on and the `exploration` of production."""
-    batch, report = evaluation_batch(deployment, window, holdout)
+    `interactions` that the candidate was trained on and the `exploration` of production. `adaptive`: the decisions were
+    made by versions that learned from them, and estimators that assume otherwise refuse."""
+    batch, report = evaluation_batch(deployment, window, holdout, tuple(rules.guardrails))
     ours, theirs = (_seen(acting, batch) for acting in (candidate, live))
-    of_candidate, of_live = (_estimates(seen, estimators) for seen in (ours, theirs))
+    of_candidate, of_live = (_estimates(seen, estimators, adaptive=adaptive) for seen in (ours, theirs))
     last = estimators[-1]
     advantage = difference(of_candidate[last.name], of_live[last.name], rules.confidence, session=batch.session)
-    parts = Parts(advantage, {}, {})
+    parts = Parts(advantage)
     if not (isinstance(ours, str) or isinstance(theirs, str) or advantage.refused):
         parts = parts_of(advantage, last, (ours, theirs), batch, deployment.domain.reward.signals, rules)
-    verdict = gate(
-        of_candidate[last.name], of_live[last.name], facts, rules, advantage=parts.advantage, groups=parts.groups
-    )
+    verdict = gate(of_candidate[last.name], of_live[last.name], facts, rules, parts)
     return Judgement(of_candidate, of_live, verdict, report, parts, holdout)
 
 
@@ -84,7 +82,8 @@ def parts_of(
     wide = [widened(each, error, rules.confidence, sessions) for each in (advantage, *groups.values())]
     ours, theirs = (of_objectives(estimator, seen) for seen in pair)
     objectives = {name: (ours[name], theirs[name]) for name in ours}
-    return Parts(wide[0], dict(zip(groups, wide[1:], strict=True)), objectives)
+    rails = {name: difference(*objectives[name], rules.confidence, session=batch.session) for name in rules.guardrails}
+    return Parts(wide[0], dict(zip(groups, wide[1:], strict=True)), objectives, rails)
 
 
 def groups_of(batch: Batch, name: str) -> Names:
@@ -102,26 +101,33 @@ def groups_of(batch: Batch, name: str) -> Names:
     return Names(number.ravel(), [f"{low!s} to {high!s}" for low, high in ends])
 
 
-def evaluation_batch(deployment: Deployment, window: Window, holdout: float) -> tuple[Batch, JoinReport]:
-    """The window's settled decisions of the people kept back from training; all of them where nobody was."""
+def evaluation_batch(
+    deployment: Deployment, window: Window, holdout: float, signals: Sequence[str] = ()
+) -> tuple[Batch, JoinReport]:
+    """The window's settled decisions of the people kept back from training; all of them where nobody was. The values
+    of these signals are among its objectives."""
     records = read_window(deployment.domain, deployment.log, window.start, window.end)
     if holdout:
         records = only(records, held_out(people(records), holdout))
     joined = join(deployment.domain, records, start=window.start, end=window.end, observes=MultiDiscrete)
-    return joined.batch, joined.report
+    said = {name: values_of(deployment.domain.reward, records, name)[joined.rows] for name in signals}
+    return replace(joined.batch, objectives={**joined.batch.objectives, **said}), joined.report
 
 
 def _seen(acting: Acting, batch: Batch) -> Seen | str:
     """The policy and the batch as it observes it; the reason where it knows other fields than are declared now."""
     try:
-        return Seen(acting.policy, batch.seen_by(acting.encoder))
+        return Seen(Memory(acting.policy), batch.seen_by(acting.encoder))
     except (KeyError, InvalidInput) as error:
         what = f"field {error} is gone from [context]." if isinstance(error, KeyError) else error.what
         return f"{acting.version} was trained for another declaration: {what} Train a new version."
 
 
-def _estimates(seen: Seen | str, estimators: Sequence[Estimator]) -> dict[str, Estimate]:
+def _estimates(seen: Seen | str, estimators: Sequence[Estimator], *, adaptive: bool) -> dict[str, Estimate]:
     """Every estimator's view."""
     if isinstance(seen, str):
         return {each.name: refusal(seen, math.nan) for each in estimators}
-    return {each.name: each(seen.policy, seen.batch) for each in estimators}
+    return {
+        each.name: refusal(LEARNED, math.nan) if adaptive and not each.adaptive else each(seen.policy, seen.batch)
+        for each in estimators
+    }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.ports import Event, Version
-from bondhu.registry.lifecycle import BASELINE
+from bondhu.registry.lifecycle import SAFER, live
 from bondhu.types import Booleans, Records
 
 DAY = 86_400.0  # seconds
@@ -23,12 +23,13 @@ class Window(NamedTuple):
 
 
 def parent_id(events: Sequence[Event]) -> str | None:
-    """The version to learn on from: the newest one, or the live one after a rollback; None to start afresh."""
-    for event in events[::-1]:
-        if event.kind == "added":
-            return event.version
-        if event.kind == "rolled_back":
-            return None if event.version == BASELINE else event.version
+    """The version to learn on from: the newest one, or the live one after anything was taken back; None to start
+    afresh."""
+    for place in reversed(range(len(events))):
+        if events[place].kind == "added":
+            return events[place].version
+        if events[place].kind in SAFER:
+            return live(events[: place + 1])
     return None
 
 

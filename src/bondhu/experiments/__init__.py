@@ -1,0 +1,1 @@
+"""What a trial says: the effect of one variant over another, whether its users were split as declared, and plans."""

@@ -1,0 +1,41 @@
+"""What a version may be judged on: decisions that it, and whoever made them, did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bondhu.errors import InvalidInput
+from bondhu.ports import Event, Registry, Version
+from bondhu.registry.lifecycle import BASELINE
+from bondhu.train.window import Window
+
+ACTED = ("promoted", "tried", "rolled_back")
+
+
+def kept_back(registry: Registry, names: Iterable[str], share: float) -> float:
+    """The share of people that none of the versions, nor those they learned on from, was trained on."""
+    return min([load.notes.get("holdout", share) for load in _loaded(registry, names)], default=share)
+
+
+def check_apart(registry: Registry, names: Iterable[str], window: Window) -> None:
+    """Raises InvalidInput where a version would be judged on decisions that it learned from."""
+    for version in _loaded(registry, names):
+        learned = float(version.notes.get("window_end", 0.0))
+        if window.start < learned:
+            raise InvalidInput(
+                f"Version {version.id!r} learned from everybody's decisions until {learned:.0f}, and would be judged on "
+                f"those from {max(window.start, 0.0):.0f} on.",
+                field="window",
+                value=max(window.start, 0.0),
+                fix="Judge it on later decisions (--days), or train with [training] holdout = 0.2.",
+            )
+
+
+def adaptive(registry: Registry, events: Iterable[Event], window: Window) -> bool:
+    """Whether versions that acted in the window had learned from it, so that its decisions depend on each other."""
+    acted = {each.version for each in events if each.kind in ACTED and each.time < window.end}
+    return any(each.notes.get("window_end", 0.0) > window.start for each in _loaded(registry, acted))
+
+
+def _loaded(registry: Registry, names: Iterable[str]) -> list[Version]:
+    return [registry.load(name) for name in names if name != BASELINE]
