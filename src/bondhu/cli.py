@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -12,6 +14,7 @@ import typer
 from bondhu import __version__, screen
 from bondhu.app import App, open_app
 from bondhu.errors import BondhuError, InvalidInput
+from bondhu.screen import releases
 from bondhu.settings import load
 
 app = typer.Typer(
@@ -23,6 +26,8 @@ app = typer.Typer(
 
 Directory = Annotated[Path, typer.Option("--directory", "-C", help="Where bondhu.toml stands.")]
 Here = Path(".")
+Newest = Annotated[str | None, typer.Argument(help="Default: the newest.")]
+Reason = Annotated[str, typer.Option(help="Kept in the history.")]
 
 
 def main() -> None:
@@ -41,6 +46,14 @@ def main() -> None:
 
 def _open(directory: Path) -> App:
     return open_app(load(directory))
+
+
+def _operator() -> str:
+    """Who is at the keyboard, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may know its users by number only
+        return f"user {os.getuid()}"
 
 
 @app.command()
@@ -164,7 +177,7 @@ def evaluate(
         str | None, typer.Option(help="A version or 'baseline'; default: the live one, or what it replaced.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days of the log to read; default: all of it.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of people kept back; 0: judge on everybody.")] = None,
+    holdout: Annotated[float | None, typer.Option(help="Share of people kept back; 0: everybody, on decisions later than it learned from.")] = None,
 ) -> None:
     """Estimate a version on logged decisions of people it was not trained on, and ask the gate."""
     from bondhu.registry.lifecycle import BASELINE
@@ -180,30 +193,79 @@ def evaluate(
 
 
 @app.command()
+def release(
+    directory: Directory = Here,
+    version: Newest = None,
+    reason: Reason = "by hand",
+    unproven: Annotated[bool, typer.Option(help="Whatever the gate says.")] = False,
+) -> None:
+    """Begin the release of a version that the gate lets pass: shadow, trials at growing shares, live."""
+    deployment = _open(directory)
+    with screen.console.status("Asking the gate …"):
+        found = deployment.release(version, reason=reason, by=_operator(), unproven=unproven)
+    releases.look(found)
+
+
+@app.command()
+def look(directory: Directory = Here) -> None:
+    """Look at the release under way, and take its next step if the rules say so (the server does by itself)."""
+    releases.look(_open(directory).look())
+
+
+@app.command()
+def withdraw(directory: Directory = Here, reason: Reason = "by hand") -> None:
+    """End the release under way."""
+    screen.say(f"{_open(directory).withdraw(reason=reason, by=_operator())} is withdrawn.")
+
+
+@app.command()
 def promote(
     directory: Directory = Here,
-    version: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    version: Newest = None,
+    reason: Reason = "by hand",
+    over: Annotated[str | None, typer.Option(help="Only if this version is live, or 'baseline'.")] = None,
 ) -> None:
-    """Put a version in force."""
-    name = _open(directory).promote(version, reason=reason)
+    """Put any version in force for everybody, at once."""
+    name = _open(directory).promote(version, reason=reason, by=_operator(), over=over)
     screen.say(f"{name} is live.")
 
 
 @app.command()
-def rollback(
-    directory: Directory = Here,
-    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
-) -> None:
+def rollback(directory: Directory = Here, reason: Reason = "by hand") -> None:
     """Put the version before the live one in force again."""
-    name = _open(directory).rollback(reason=reason)
+    name = _open(directory).rollback(reason=reason, by=_operator())
     screen.say(f"{name} is live again.")
+
+
+@app.command()
+def stop(directory: Directory = Here, reason: Reason = "by hand") -> None:
+    """The kill switch: the rule decides for everybody, and nothing is released until a version is promoted."""
+    _open(directory).stop(reason=reason, by=_operator())
+    screen.say("The rule decides for everybody. Nothing is released until a version is promoted: `bondhu promote`.")
+
+
+@app.command()
+def history(
+    directory: Directory = Here,
+    limit: Annotated[int, typer.Option(help="The latest events.", min=1)] = 30,
+) -> None:
+    """Show every transition of every version: when, by whom or what, why, and what changed in it."""
+    releases.history(_open(directory), limit)
+
+
+@app.command()
+def verdicts(
+    directory: Directory = Here,
+    version: Annotated[str | None, typer.Argument(help="Default: all of them.")] = None,
+) -> None:
+    """Show what the gate said, with every figure it looked at."""
+    releases.verdicts(_open(directory).verdicts(version))
 
 
 @app.command()
 def status(directory: Directory = Here) -> None:
     """Show what is live, what was learned and what the log holds."""
-    screen.status(_open(directory))
+    releases.status(_open(directory))
 
 
 @app.command()

@@ -260,10 +260,12 @@ def test_training_tells_what_it_left_out(run: Run, shop: Path) -> None:
     assert re.search(r"without feedback\s+\d+ count as the default reward", done.out)
 
 
-def test_everybody_is_judged_on_where_asked_and_said_so(run: Run, shop: Path) -> None:
+def test_a_version_is_not_judged_on_decisions_it_learned_from(run: Run, shop: Path) -> None:
     run("train")
     done = run("evaluate", "--holdout", "0")
-    assert "On 1,200 decisions of everybody, also people it was trained on" in done.out
+    assert done.code == 1
+    assert "learned from everybody's decisions until" in done.err
+    assert "Judge it on later decisions (--days)" in done.err
 
 
 def test_status_of_a_new_deployment_is_plain(run: Run, tmp_path: Path) -> None:

@@ -13,14 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bondhu.app import App, TrainingRun
+from bondhu.app import TrainingRun
 from bondhu.errors import BondhuError
 from bondhu.log.importers import ImportReport
 from bondhu.log.join import JoinReport
 from bondhu.monitor.doctor import Finding
-from bondhu.ports import Task
-from bondhu.registry import lifecycle
-from bondhu.registry.lifecycle import BASELINE
 from bondhu.train.judge import Judgement
 from bondhu.types import Estimate, Verdict
 
@@ -178,7 +175,7 @@ def joined(report: JoinReport) -> dict[str, str]:
 
 def judgement(candidate: str, live: str, result: Judgement) -> None:
     """Estimates of both policies, and the verdict."""
-    whose = "people kept back from training" if result.held_out else "everybody, also people it was trained on"
+    whose = "people kept back from training" if result.held_out else "everybody, later than it learned"
     title = f"On {result.report.rows:,} decisions of {whose}"
     estimates(title, {candidate: result.candidate, live: result.live})
     if result.parts.groups:
@@ -208,44 +205,6 @@ def imported(report: ImportReport) -> None:
     if report.refused:
         table("Refused", ("why", "rows"), [(why, f"{count:,}") for why, count in report.reasons.most_common()])
         table("The first of them", ("row", "reason"), [(each.number, each.reason) for each in report.refusals[:5]])
-
-
-def status(app: App) -> None:
-    """What is live, what the log holds and what the last trainings did."""
-    name, now = app.domain.name, app.now()
-    log = app.deployment.log.summary(name)  # type: ignore[attr-defined]  # beyond the port
-    facts(
-        f"{name}",
-        {
-            "live": app.live() or BASELINE,
-            "decisions": f"{log.decisions:,} from {moment(log.first)} to {moment(log.last)}"
-            if log.decisions
-            else "none yet",
-            "feedback": f"{log.feedback:,}"
-            + (f"; {log.unmatched:,} more wait for their decision" if log.unmatched else ""),
-            "store": f"{log.bytes / 1e6:,.1f} MB",
-            "exploration": f"{app.settings.exploration.rate:.0%} of decisions",
-            "now": moment(now),
-        },
-    )
-    standings = lifecycle.versions(app.deployment.registry.events(name))[-10:]
-    if standings:
-        rows = [(each.version, each.status, moment(each.changed)) for each in standings]
-        table("Versions", ("version", "status", "since"), rows)
-    runs = app.tasks.recent("rl_training", 5)
-    if runs:
-        columns = ("at", "status", "users", "decisions", "average reward", "error")
-        table("Trainings", columns, [_training_row(run) for run in runs])
-    else:
-        say("There was no training yet: `bondhu train`.")
-
-
-def _training_row(run: Task) -> tuple[str, ...]:
-    reward = run.metadata.get("training", {}).get("average_reward")
-    return (
-        *(moment(run.executed_at), run.status, f"{run.users_processed:,}", f"{run.records_processed:,}"),
-        *("—" if reward is None else f"{reward:.4f}", run.error or ""),
-    )
 
 
 def findings(found: Sequence[Finding]) -> None:
