@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +14,15 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from bondhu import screen
 from bondhu.app import App, training_metadata
-from bondhu.errors import BondhuError, SettingsInvalid, TrainingInProgress
+from bondhu.errors import BondhuError, SettingsInvalid, TrainingInProgress, UnknownName, nearest
+from bondhu.registry import lifecycle
 from bondhu.schedule import jobs
 from bondhu.serve.auth import check_admin_key
 from bondhu.serve.http import create_app
+from bondhu.serve.messages import Order
 
 log = logging.getLogger(__name__)
+ADMINISTRATOR = "administrator"  # who acts over HTTP, in the history
 
 
 class Administration:
@@ -34,6 +37,36 @@ class Administration:
         run = self.app.train()
         status = "completed" if run.trained.version else "skipped"
         return {"task": jobs.TRAINING_JOB, "status": status, "training": training_metadata(run)}
+
+    def releases(self) -> Mapping[str, Any]:
+        """Who decides for whom, every version, and the history."""
+        events = self.app.events()
+        now = lifecycle.traffic(events)
+        return {
+            "traffic": {**now._asdict(), "step": now.step._asdict() if now.step else None},
+            "versions": [each._asdict() for each in lifecycle.versions(events)],
+            "history": [each._asdict() for each in events if each.kind != "judged"],
+        }
+
+    def verdicts(self, version: str | None) -> Mapping[str, Any]:
+        """What the gate said of a version, or of all of them."""
+        return {"verdicts": [each._asdict() for each in self.app.verdicts(version)]}
+
+    def act(self, action: str, order: Order) -> Mapping[str, Any]:
+        """Move a version; raises Conflict where the versions stand otherwise."""
+        app, why = self.app, {"reason": order.reason, "by": ADMINISTRATOR}
+        actions: dict[str, Callable[[], Any]] = {
+            "release": lambda: app.release(order.version, unproven=order.unproven, **why),
+            "promote": lambda: app.promote(order.version, over=order.over, **why),
+            "rollback": lambda: app.rollback(**why),
+            "withdraw": lambda: app.withdraw(**why),
+            "stop": lambda: app.stop(**why),
+        }
+        if action not in actions:
+            fix = nearest(action, actions)
+            raise UnknownName(f"There is no action {action!r}.", field="action", value=action, fix=fix)
+        actions[action]()
+        return self.releases()
 
     def health(self) -> Mapping[str, Any]:
         """The scheduled jobs, the last training and what the log holds."""
@@ -50,10 +83,11 @@ class Administration:
 
 
 def make_scheduler(app: App) -> BackgroundScheduler:
-    """The weekly training of this deployment; a run missed while nothing was up is made up for at the start."""
+    """The weekly training of this deployment; a run missed while nothing was up is made up for at the start. A release
+    under way is looked at every few minutes, where it goes on by itself."""
     schedule = app.settings.schedule
     recent = app.tasks.recent(jobs.TRAINING_JOB, 1)
-    return jobs.scheduler(
+    scheduler = jobs.scheduler(
         lambda: _train(app),
         day_of_week=schedule.day_of_week,
         hour=schedule.hour,
@@ -61,6 +95,23 @@ def make_scheduler(app: App) -> BackgroundScheduler:
         last_run=recent[0].executed_at if recent else None,
         now=app.now(),
     )
+    if app.release_rules.automatic:
+        name = "Look at the release under way"
+        jobs.every(
+            scheduler, lambda: _look(app), minutes=schedule.release_minutes, name=name, identity=jobs.RELEASE_JOB
+        )
+    return scheduler
+
+
+def _look(app: App) -> None:
+    """The scheduled look; what it does is in the history, and the next one comes in any case."""
+    try:
+        found = app.look()
+    except BondhuError as error:
+        log.error("The release under way could not be looked at: %s", error)
+        return
+    if found and found.moved:
+        log.warning("Version %s was %s: %s", found.version, found.move.kind, " ".join(found.move.reasons))
 
 
 def _train(app: App) -> None:

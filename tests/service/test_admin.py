@@ -124,6 +124,9 @@ def test_the_document_covers_every_route_and_its_references_resolve(client: Clie
         "/v1/decisions/{decision_id}",
         TRIGGER,
         SYSTEM,
+        "/api/v1/admin/releases",
+        "/api/v1/admin/releases/{action}",
+        "/api/v1/admin/verdicts",
     }
     references = [each.split("/")[-1] for each in found(document, "$ref")]
     assert references
@@ -135,19 +138,21 @@ def test_the_document_covers_every_route_and_its_references_resolve(client: Clie
 
 def test_every_example_of_the_document_works_when_sent(client: Client) -> None:
     document = client.get("/openapi.json").json()
-    sent = 0
+    sent = alike = 0
     for path, operations in document["paths"].items():
         if "requestBody" in operations.get("post", {}):
             body = operations["post"]["requestBody"]["content"]["application/json"]["example"]
             body = json.loads(
                 json.dumps(body).replace("0199b0a4-7c00-7000-8000-000000000001", Ids()(1, time.time())[0])
             )
-            response = client.post(path, body)
+            response = client.post(path.replace("{action}", "stop"), body, **ADMIN)
             sent += 1
             assert response.is_success, response.text
-            shown = operations["post"]["responses"][str(response.status_code)]["content"]["application/json"]["example"]
-            assert shape(response.json()) == shape(shown)
-    assert sent == 4
+            answers = operations["post"]["responses"][str(response.status_code)].get("content", {})
+            if "example" in answers.get("application/json", {}):
+                assert shape(response.json()) == shape(answers["application/json"]["example"])
+                alike += 1
+    assert (sent, alike) == (5, 4)
 
 
 @pytest.mark.parametrize("kind", ["category", "number", "text", "vector"])

@@ -14,6 +14,7 @@ import numpy as np
 from bondhu.serve.decide import Decider
 from bondhu.serve.hot import Application
 from bondhu.serve.http import create_app
+from bondhu.serve.messages import Order
 
 KEY = "a-long-and-secret-key"
 ADMIN = {"X-Admin-Key": KEY}
@@ -42,6 +43,16 @@ class Desk:
 
     def health(self) -> Mapping[str, Any]:
         return {"scheduled_jobs": [JOB], "database": "ok"}
+
+    def releases(self) -> Mapping[str, Any]:
+        return {"history": []}
+
+    def verdicts(self, version: str | None) -> Mapping[str, Any]:
+        return {"verdicts": []}
+
+    def act(self, action: str, order: Order) -> Mapping[str, Any]:
+        self.threads.append(threading.current_thread().name)
+        return {"did": action, "because": order.reason}
 
 
 class Client:

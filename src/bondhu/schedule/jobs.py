@@ -8,10 +8,12 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from bondhu.errors import SettingsInvalid
 
 TRAINING_JOB = "rl_training"
+RELEASE_JOB = "release"
 ACCEPTED_DELAY = 3600  # seconds a run may start late, after a suspended machine wakes up for instance
 
 
@@ -39,6 +41,12 @@ def scheduler(
         late = None  # however late the start is
         jobs.add_job(train, id=f"{TRAINING_JOB}_missed", name=name, misfire_grace_time=late)
     return jobs
+
+
+def every(jobs: BackgroundScheduler, work: Callable[[], Any], *, minutes: float, name: str, identity: str) -> None:
+    """Let the scheduler do something every few minutes, one run at a time."""
+    trigger = IntervalTrigger(seconds=60 * minutes, timezone=jobs.timezone)
+    jobs.add_job(work, trigger=trigger, id=identity, name=name, coalesce=True, max_instances=1)
 
 
 def weekly(day_of_week: str, hour: int, timezone: str) -> CronTrigger:

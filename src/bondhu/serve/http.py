@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Protocol
 
@@ -19,8 +19,8 @@ from bondhu.errors import BondhuError, NotAllowed
 from bondhu.serve.auth import same_key
 from bondhu.serve.decide import Decider
 from bondhu.serve.hot import Application, Hot, encode, refused
-from bondhu.serve.messages import Audit, Problem, Refusal
-from bondhu.serve.openapi import answered, document, failures
+from bondhu.serve.messages import Audit, Malformed, Order, Problem, Refusal, mistake
+from bondhu.serve.openapi import answered, content, document, failures
 from bondhu.serve.writer import Writer
 
 HEADER = APIKeyHeader(name="X-Admin-Key", auto_error=False)
@@ -32,6 +32,15 @@ class Operations(Protocol):
 
     def train(self) -> Mapping[str, Any]:
         """Run or queue a training and say what came of it; may raise TrainingInProgress."""
+
+    def releases(self) -> Mapping[str, Any]:
+        """Who decides for whom, every version, and the history."""
+
+    def verdicts(self, version: str | None) -> Mapping[str, Any]:
+        """What the gate said of a version, or of all of them."""
+
+    def act(self, action: str, order: Order) -> Mapping[str, Any]:
+        """Release, promote, roll back, withdraw or stop; may raise Conflict. Returns `releases`."""
 
     def health(self) -> Mapping[str, Any]:
         """`scheduled_jobs`, the state of the stores, and whatever else an operator wants to see."""
@@ -116,6 +125,44 @@ def admin(api: FastAPI, decider: Decider, writer: Writer, operations: Operations
     )
     def health() -> Response:
         return told({**standing(decider), "waiting_to_be_written": writer.waiting, **operations.health()})
+
+    releases(api, operations, guarded)
+
+
+def releases(api: FastAPI, operations: Operations, guarded: Sequence[Any]) -> None:
+    """Routes that show and move versions."""
+    refusals = failures({403: "Wrong or no key", 404: "No such version", 409: "The versions stand otherwise"})
+    shown: dict[str, Any] = {"dependencies": guarded, "responses": refusals, "response_class": Response}
+
+    @api.get("/api/v1/admin/releases", summary="Who decides for whom, and how it came so", **shown)
+    def history() -> Response:
+        return told(operations.releases())
+
+    @api.get("/api/v1/admin/verdicts", summary="What the gate said, with every figure", **shown)
+    def verdicts(version: str | None = None) -> Response:
+        return told(operations.verdicts(version))
+
+    taken = {"requestBody": {"required": True, "content": content(Order, {"reason": "the weekly release"})}}
+
+    @api.post(
+        "/api/v1/admin/releases/{action}",
+        summary="Release, promote, rollback, withdraw or stop",
+        openapi_extra=taken,
+        **shown,
+    )
+    async def act(action: str, request: Request) -> Response:
+        order = ordered(await request.body())
+        return told(await asyncio.to_thread(operations.act, action, order))
+
+
+def ordered(body: bytes) -> Order:
+    """The order that a body holds; raises InvalidInput."""
+    try:
+        return msgspec.json.decode(body, type=Order)
+    except msgspec.ValidationError as error:
+        raise mistake(error, Order) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON that can be read: {error}.", fix="Send one JSON object.") from None
 
 
 def standing(decider: Decider) -> dict[str, Any]:

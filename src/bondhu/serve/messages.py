@@ -77,6 +77,15 @@ class HeardMany(msgspec.Struct, frozen=True):
     results: list[Heard]
 
 
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an administrator wants done with a version."""
+
+    reason: str  # kept in the history
+    version: str | None = None  # default: the newest
+    over: str | None = None  # promote only if this version is live
+    unproven: bool = False  # release whatever the gate says
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """One action that could have been taken."""
 

@@ -8,7 +8,19 @@ from typing import Any
 import msgspec
 
 from bondhu.ports import Domain
-from bondhu.serve.messages import Answer, Answers, Audit, Heard, HeardMany, Refusal, Request, Requests, Said, SaidMany
+from bondhu.serve.messages import (
+    Answer,
+    Answers,
+    Audit,
+    Heard,
+    HeardMany,
+    Order,
+    Refusal,
+    Request,
+    Requests,
+    Said,
+    SaidMany,
+)
 
 ID = "0199b0a4-7c00-7000-8000-000000000001"
 HELD = {400: "Not JSON", 413: "Too large", 422: "Not what was declared", 503: "Busy: try again"}
@@ -18,7 +30,7 @@ REFERENCE = "#/components/schemas/{name}"
 def document(cold: Mapping[str, Any], domain: Domain) -> dict[str, Any]:
     """The framework's own document of the cold routes with the hot ones and all shapes added."""
     (_, shapes) = msgspec.json.schema_components(
-        [Request, Requests, Answers, Said, SaidMany, HeardMany, Audit, Refusal], ref_template=REFERENCE
+        [Request, Requests, Answers, Said, SaidMany, HeardMany, Audit, Order, Refusal], ref_template=REFERENCE
     )
     shapes["Request"]["properties"]["context"] = context_schema(domain)
     components = {**cold.get("components", {}), "schemas": {**shapes}}
