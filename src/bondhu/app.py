@@ -181,9 +181,16 @@ class App:
 
     def decider(self) -> Decider:
         """The live loop on this deployment."""
-        rate = self.settings.exploration.rate
-        holdout = self.release_rules.holdout
-        return Decider(self.deployment, self.acting, rate, holdout, now=self.now, as_trained=self.as_trained)
+        rules = self.release_rules
+        return Decider(
+            self.deployment,
+            self.acting,
+            exploration=self.settings.exploration.rate,
+            holdout=rules.holdout,
+            apprentice=rules.apprentice,
+            now=self.now,
+            as_trained=self.as_trained,
+        )
 
     # ------------------------------------------------------------------------------------------------ train and judge
 

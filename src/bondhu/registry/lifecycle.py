@@ -16,6 +16,7 @@ from bondhu.errors import ClockBehind, Conflict, InvalidInput, UnknownName, near
 from bondhu.ports import Event
 
 BASELINE = "baseline"  # the version name of the rule in force before learning
+APPLICATION = "application"  # the version name of what the application would have done by itself
 NEW = "new"  # the status of a version that is not there yet
 
 # What an event makes of the version it names: status before -> status after.

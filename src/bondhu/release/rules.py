@@ -25,6 +25,7 @@ class ReleaseRules:
     maximum_milliseconds: float = 20.0  # that one decision may take it, in shadow
     guardrails: Mapping[str, float] = field(default_factory=dict)  # signal: how much more of it a decision may bring
     confidence: float = 0.99  # of what is said of a trial at every look at once: one in 100 is taken back for nothing
+    apprentice: bool = False  # follow the application's own choice, where it says so, until a version is live
     holdout: float = 0.0  # share of people who always meet the rule
 
 

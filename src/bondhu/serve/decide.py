@@ -10,7 +10,9 @@ from itertools import repeat
 from typing import Any
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.policies.following import of_names
 from bondhu.ports import Deployment, Signal
+from bondhu.registry.lifecycle import APPLICATION, BASELINE
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL, Assignment, assign
 from bondhu.serve.checks import asked, check_text, observed, open_to, shortened, within
 from bondhu.serve.explain import explain
@@ -37,6 +39,7 @@ class Decider:
     restore: Callable[[str | None], Acting]  # a version by its id, None for the baseline, ready to act
     exploration: float = 0.0  # share of decisions made at random; at 0 nothing but the version itself can be evaluated
     holdout: float = 0.0  # share of people who always meet the rule
+    apprentice: bool = False  # follow the application's own choice, where it says so, until a version is live
     now: Callable[[], float] = time.time
     as_trained: Callable[[str | None], Acting] | None = None  # as `restore`, with the actions it was trained for
     live: Live = field(init=False, repr=False)
@@ -59,7 +62,7 @@ class Decider:
         arms = self.live.arms(now)
         ids = self._identities(requests, now)
         if arms.step is None and arms.holdout is None:
-            return self._decide(arms.live, requests, ids, now, EVERYBODY)
+            return self._in_force(arms.live, requests, ids, now, EVERYBODY)
         groups: dict[Assignment, list[int]] = {}
         for row, (request, identity) in enumerate(zip(requests, ids, strict=True)):
             unit = request.user or request.session or identity
@@ -84,10 +87,38 @@ class Decider:
                     return decisions
                 log.error("Version %r on trial gave a probability that is none.", arms.trial.version)
             except Exception as error:  # whatever it is, people get a decision
-                failed = self._decide(arms.live, requests, ids, now, assignment)  # unless the request is at fault
+                failed = self._in_force(arms.live, requests, ids, now, assignment)  # unless the request is at fault
                 log.error("Version %r on trial could not decide: %s", arms.trial.version, error)
                 return failed
-        return self._decide(arms.live, requests, ids, now, assignment)
+        return self._in_force(arms.live, requests, ids, now, assignment)
+
+    def _in_force(
+        self, live: Acting, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment
+    ) -> list[Decision]:
+        """The decisions of the live version; an apprentice follows the application's own choice until there is one."""
+        following = self.apprentice and live.version == BASELINE
+        own = [row for row, each in enumerate(requests) if following and each.default is not None]
+        if not own:
+            return self._decide(live, requests, ids, now, assignment)
+        others = sorted(set(range(len(requests))) - set(own))
+        made: dict[int, Decision] = {}
+        for rows, acting in ((own, self._application(live, [requests[row] for row in own])), (others, live)):
+            some = [requests[row] for row in rows], [ids[row] for row in rows]
+            made.update(zip(rows, self._decide(acting, *some, now, assignment) if rows else [], strict=True))
+        return [made[row] for row in range(len(requests))]
+
+    def _application(self, live: Acting, requests: Sequence[Request]) -> Acting:
+        """What the application would do in each of these requests, with the same floor of exploration."""
+        names = []
+        for each in requests:
+            could = open_to(self.deployment.domain, each) or live.actions
+            if each.default not in could:
+                fix = nearest(str(each.default), could)
+                what = f"The default is {each.default!r}, which is not allowed here."
+                raise UnknownName(what, field="default", value=each.default, fix=fix)
+            names.append(each.default)
+        policy = of_names(names, live.actions)
+        return self.live.explored(live._replace(version=APPLICATION, policy=policy, beliefs=None), self.exploration)
 
     def _decide(
         self, acting: Acting, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment

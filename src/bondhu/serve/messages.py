@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: str | None = None  # default: the user, or else this decision alone
     user: str | None = None
     allowed: Sequence[str] | None = None  # default: every action
+    default: str | None = None  # what your application would do by itself: an apprentice follows and learns it
 
 
 class Answer(msgspec.Struct, frozen=True):
