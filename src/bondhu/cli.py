@@ -14,7 +14,7 @@ import typer
 from bondhu import __version__, screen
 from bondhu.app import App, open_app
 from bondhu.errors import BondhuError, InvalidInput
-from bondhu.screen import releases
+from bondhu.screen import experiments, releases
 from bondhu.settings import load
 
 app = typer.Typer(
@@ -177,7 +177,10 @@ def evaluate(
         str | None, typer.Option(help="A version or 'baseline'; default: the live one, or what it replaced.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days of the log to read; default: all of it.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of people kept back; 0: everybody, on decisions later than it learned from.")] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(help="Share of people kept back; 0: everybody, on decisions later than it learned from."),
+    ] = None,
 ) -> None:
     """Estimate a version on logged decisions of people it was not trained on, and ask the gate."""
     from bondhu.registry.lifecycle import BASELINE
@@ -242,6 +245,35 @@ def stop(directory: Directory = Here, reason: Reason = "by hand") -> None:
     """The kill switch: the rule decides for everybody, and nothing is released until a version is promoted."""
     _open(directory).stop(reason=reason, by=_operator())
     screen.say("The rule decides for everybody. Nothing is released until a version is promoted: `bondhu promote`.")
+
+
+@app.command()
+def experiment(
+    directory: Directory = Here,
+    treated: Annotated[str, typer.Option(help="A variant: 'trial', or 'live'.")] = "trial",
+    control: Annotated[str, typer.Option(help="What it is compared with: 'live', or 'holdout'.")] = "live",
+    by: Annotated[list[str] | None, typer.Option(help="Fields of the context to tell segments by.")] = None,
+    days: Annotated[float | None, typer.Option(help="Default: since the release under way began.")] = None,
+) -> None:
+    """Show what the people of two variants say: the effect, and whether they are split as they were to be."""
+    from bondhu.experimenting import analysis
+
+    experiments.analysis(analysis(_open(directory), treated=treated, control=control, by=by or (), days=days))
+
+
+@app.command()
+def plan(
+    directory: Directory = Here,
+    effect: Annotated[float, typer.Option(help="Reward of a decision that is worth finding.")] = 0.05,
+    power: Annotated[float, typer.Option(help="Chance to find it.", min=0.5, max=0.99)] = 0.8,
+    within: Annotated[int, typer.Option(help="Days, to say what can be found in them.", min=1, max=365)] = 14,
+) -> None:
+    """Say how many days and people a release takes to find an effect, from the traffic of the last four weeks."""
+    from bondhu.experimenting import findable, planned
+
+    deployment = _open(directory)
+    found, traffic = planned(deployment, effect, power=power)
+    experiments.plan(found, traffic, within, findable(deployment, within, power=power))
 
 
 @app.command()

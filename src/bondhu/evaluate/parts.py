@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.equations.intervals import student, t_quantile
+from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.types import Batch, Estimate, Estimator, Integers, Names, Policy
 
 FEWEST = 30  # rows of a group below which nothing is said of it
@@ -51,6 +52,21 @@ def by_group(
         low, high = student(terms, each, None if session is None else session[of_group])
         found[name] = Estimate(float(terms.mean()), low, high, float(len(terms)), terms)
     return found
+
+
+def groups_of(batch: Batch, name: str) -> Names:
+    """Which value, or range of a number, each row has in a field of the context: `[T]`."""
+    if name not in batch.context:
+        raise UnknownName(f"No field {name!r}.", field="groups", value=name, fix=nearest(name, batch.context))
+    column = batch.context[name]
+    if column.dtype == object:
+        return Names.of(column.tolist())
+    if column.ndim > 1:
+        raise InvalidInput(f"Field {name!r} is a vector.", field="groups", value=name, fix="Group by another field.")
+    codes = batch.observation[:, list(batch.context).index(name)]
+    values, number = np.unique(codes, return_inverse=True)
+    ends = [(column[codes == code].min(), column[codes == code].max()) for code in values]
+    return Names(number.ravel(), [f"{low!s} to {high!s}" for low, high in ends])
 
 
 def weight_error(estimator: Estimator, pair: tuple[Seen, Seen], errors: Mapping[str, float]) -> float:

@@ -32,6 +32,11 @@ class Metric:
     higher_is_better: bool = True
     adjusted: bool = True  # by what was known of the users before, where that is given (CUPED)
 
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence."""
+        return self.name if self.per == "decision" else f"{self.name} per {self.per}"
+
 
 @dataclass(frozen=True)
 class Looks:

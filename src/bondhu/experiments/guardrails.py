@@ -56,7 +56,7 @@ def _guarded(found: Effect, rail: Guardrail, of: int) -> Guarded:
         state = "breached"
     value = found.relative if rail.relative else found.value
     worse = -value if rail.metric.higher_is_better else value
-    return Guarded(rail, found, state, worse, low, high, _sentence(found, rail, state, worse, (low, high)))
+    return Guarded(rail, found, state, worse, low, high, _sentence(found, rail, state, (low, high)))
 
 
 def _worse(found: Effect, rail: Guardrail, confidence: float) -> Interval:
@@ -66,10 +66,12 @@ def _worse(found: Effect, rail: Guardrail, confidence: float) -> Interval:
     return (-high, -low) if rail.metric.higher_is_better else (low, high)
 
 
-def _sentence(found: Effect, rail: Guardrail, state: str, worse: float, between: Interval) -> str:
-    name = rail.metric.name
+def _sentence(found: Effect, rail: Guardrail, state: str, between: Interval) -> str:
+    name = found.metric.label
     if found.refused:
         return f"{name}: undecided. {found.refused}"
-    low, high, seen = (f"{100 * each:.3g} %" if rail.relative else f"{each:.4g}" for each in (*between, worse))
-    limit = f"{100 * rail.tolerance:.3g} %" if rail.relative else f"{rail.tolerance:.4g}"
-    return f"{name}: {state}. It is {seen} worse ({low} to {high}), where {limit} is tolerated."
+    low, high, limit = (
+        f"{100 * each:.3g} %" if rail.relative else f"{each:.4g}" for each in (*between, rail.tolerance)
+    )
+    how = {"ok": f"at most {high}", "breached": f"at least {low}", "undecided": f"{low} to {high}"}[state]
+    return f"{name}: {state}, {how} worse where {limit} is tolerated."

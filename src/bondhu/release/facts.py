@@ -10,17 +10,17 @@ from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import InvalidInput
 from bondhu.experiments.effects import Effect, Looks, Metric, effects_of
-from bondhu.experiments.exposures import Assigned, Exposures, between
 from bondhu.experiments.ratio import ratio_check
-from bondhu.log.join import join, only
-from bondhu.log.rewards import values_of
+from bondhu.log.join import only
 from bondhu.ports import Deployment
 from bondhu.registry.lifecycle import Step
-from bondhu.registry.share import LIVE, TRIAL
+from bondhu.registry.share import TRIAL
+from bondhu.release.exposed import About, exposed
 from bondhu.release.rules import NOTHING, Bounds, ReleaseRules, Shadow, Trial
-from bondhu.types import Acting, Batch, Booleans, Floats, Records
+from bondhu.types import Acting, Batch, Floats, Records
 
 HOUR, DAY = 3600.0, 86_400.0  # seconds
+BEFORE = 28.0  # days before a release whose rewards adjust what is said of it
 LATEST = 20_000  # decisions that a shadow makes again at most: the latest
 SINGLY = 200  # of them that are made one by one, as a live request is, to see how long that takes
 
@@ -29,7 +29,9 @@ def trial_facts(deployment: Deployment, step: Step, rules: ReleaseRules, now: fl
     """The trial so far: all of its steps for what people say, the present one for how much there is of it."""
     records = deployment.log.read(deployment.domain.name, step.began, np.nextafter(now, np.inf))
     given = records.variant.among(TRIAL) & (records.time >= step.since)
-    settled, exposures = exposed(deployment, records, rules, now)
+    earlier = deployment.log.read(deployment.domain.name, step.began - BEFORE * DAY, step.began)
+    about = About(signals=tuple(rules.guardrails), holdout=rules.holdout)
+    settled, exposures = exposed(deployment, records, about, now, earlier)
     looks = Looks(confidence=rules.confidence)
     metrics = [Metric("reward"), *(Metric(name, higher_is_better=False) for name in rules.guardrails)]
     found = effects_of(exposures, metrics, looks) if exposures is not None else []
@@ -45,25 +47,6 @@ def trial_facts(deployment: Deployment, step: Step, rules: ReleaseRules, now: fl
         guardrails={name: known.get(name, NOTHING) for name in rules.guardrails},
         mismatch=split.sentence if split and split.mismatch else None,
     )
-
-
-def exposed(
-    deployment: Deployment, records: Records, rules: ReleaseRules, now: float
-) -> tuple[Booleans, Exposures | None]:
-    """Which decisions are settled `[T]`, and the settled ones of trial and live; None where one of them has none."""
-    domain = deployment.domain
-    joined = join(domain, records, start=-np.inf, end=now, observes=MultiDiscrete)
-    settled = np.zeros(len(records.time), bool)
-    settled[joined.rows] = True
-    if not ((records.variant.among(TRIAL) & settled).any() and (records.variant.among(LIVE) & settled).any()):
-        return settled, None
-    reward = np.zeros(len(records.time))
-    reward[joined.rows] = joined.batch.reward
-    metrics = {"reward": reward, **{name: values_of(domain.reward, records, name) for name in rules.guardrails}}
-    rows = np.flatnonzero(settled)
-    kept = only(records, settled)
-    log = Assigned(kept.user, kept.session, kept.variant, kept.assigned, kept.time)
-    return settled, between(log, {name: each[rows] for name, each in metrics.items()}, TRIAL, LIVE, rules.holdout)[0]
 
 
 def _bounds(found: Effect) -> Bounds:

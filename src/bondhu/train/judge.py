@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu.errors import InvalidInput, UnknownName, nearest
+from bondhu.errors import InvalidInput
 from bondhu.evaluate.gate import GateRules, Parts, difference, gate
 from bondhu.evaluate.models import Memory
-from bondhu.evaluate.parts import Seen, by_group, of_objectives, weight_error, widened
+from bondhu.evaluate.parts import Seen, by_group, groups_of, of_objectives, weight_error, widened
 from bondhu.evaluate.support import refusal
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.log.rewards import values_of
 from bondhu.ports import Deployment, Signal
 from bondhu.train.window import Window, held_out, people
-from bondhu.types import Acting, Batch, Estimate, Estimator, Names, Verdict
+from bondhu.types import Acting, Batch, Estimate, Estimator, Verdict
 
 LEARNED = (
     "The log was made by versions that learned from these very decisions, so they depend on each other, and this "
@@ -84,21 +84,6 @@ def parts_of(
     objectives = {name: (ours[name], theirs[name]) for name in ours}
     rails = {name: difference(*objectives[name], rules.confidence, session=batch.session) for name in rules.guardrails}
     return Parts(wide[0], dict(zip(groups, wide[1:], strict=True)), objectives, rails)
-
-
-def groups_of(batch: Batch, name: str) -> Names:
-    """Which value, or range of a number, each row has in a field of the context: `[T]`."""
-    if name not in batch.context:
-        raise UnknownName(f"No field {name!r}.", field="groups", value=name, fix=nearest(name, batch.context))
-    column = batch.context[name]
-    if column.dtype == object:
-        return Names.of(column.tolist())
-    if column.ndim > 1:
-        raise InvalidInput(f"Field {name!r} is a vector.", field="groups", value=name, fix="Group by another field.")
-    codes = batch.observation[:, list(batch.context).index(name)]
-    values, number = np.unique(codes, return_inverse=True)
-    ends = [(column[codes == code].min(), column[codes == code].max()) for code in values]
-    return Names(number.ravel(), [f"{low!s} to {high!s}" for low, high in ends])
 
 
 def evaluation_batch(

@@ -1,0 +1,76 @@
+"""Experiments on a deployment: what a trial, or all releases together, have brought, and how long a trial takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bondhu.app import App
+from bondhu.errors import InvalidInput
+from bondhu.experiments.analysis import Analysis, Plan, analyse
+from bondhu.experiments.effects import Looks, Metric
+from bondhu.experiments.exposures import Exposures
+from bondhu.experiments.guardrails import Guardrail
+from bondhu.experiments.planner import Forecast, Step, Traffic, detectable, forecast, traffic_of
+from bondhu.registry.lifecycle import traffic
+from bondhu.registry.share import HOLDOUT, LIVE, TRIAL
+from bondhu.release.exposed import About, exposed
+from bondhu.release.facts import BEFORE
+from bondhu.train.window import DAY
+
+
+def analysis(
+    app: App, *, treated: str = TRIAL, control: str = LIVE, by: Sequence[str] = (), days: float | None = None
+) -> Analysis:
+    """What the decisions of two variants say; of the release under way, or of the last days."""
+    exposures = _exposures(app, treated, control, tuple(by), days)
+    rules = app.release_rules
+    rails = tuple(
+        Guardrail(Metric(name, higher_is_better=False), most, relative=False) for name, most in rules.guardrails.items()
+    )
+    return analyse(exposures, Plan(guardrails=rails, segments=tuple(by), looks=Looks(rules.confidence)))
+
+
+def planned(app: App, effect: float, *, power: float = 0.8, days: float = 28.0) -> tuple[Forecast, Traffic]:
+    """How long the steps of a release take to find an effect on the reward, from the traffic of the last days."""
+    seen, steps = _traffic(app, days), _ramp(app)
+    return forecast(seen, effect, steps, power, Looks(app.release_rules.confidence)), seen
+
+
+def findable(app: App, within: int, *, power: float = 0.8, days: float = 28.0) -> tuple[float, float]:
+    """The smallest effect that so many days of a release find: at one look at their end, and looking every day."""
+    return detectable(_traffic(app, days), within, _ramp(app), power, Looks(app.release_rules.confidence))
+
+
+def _ramp(app: App) -> list[Step]:
+    rules = app.release_rules
+    hours = max(1, round(rules.minimum_hours / 24))
+    steps = [Step(share, hours) for share in rules.steps if share < 1]
+    return steps or [Step(0.5)]
+
+
+def _exposures(app: App, treated: str, control: str, by: tuple[str, ...], days: float | None) -> Exposures:
+    now, name, log = app.now(), app.domain.name, app.deployment.log
+    step = traffic(app.events()).step
+    began = now - days * DAY if days is not None else step.began if step else -np.inf
+    records = log.read(name, began, np.nextafter(now, np.inf))
+    about = About(treated, control, tuple(app.release_rules.guardrails), by, app.release_rules.holdout)
+    earlier = log.read(name, began - BEFORE * DAY, began) if np.isfinite(began) else None
+    found = exposed(app.deployment, records, about, now, earlier)[1]
+    if found is None:
+        missing = [each for each in (treated, control) if not records.variant.among(each).any()] or [treated]
+        what = f"There is no settled decision of the variant {missing[0]!r}."
+        fix = f"Begin a trial with `bondhu release`, or compare {LIVE!r} with {HOLDOUT!r} ([release] holdout)."
+        raise InvalidInput(what, field="variant", value=missing[0], fix=fix)
+    return found
+
+
+def _traffic(app: App, days: float) -> Traffic:
+    now = app.now()
+    records = app.deployment.log.read(app.domain.name, now - days * DAY, np.nextafter(now, np.inf))
+    kept = exposed(app.deployment, records, About(LIVE, LIVE), now)[1]
+    if kept is None:
+        fix = "Let people use it for some days first."
+        raise InvalidInput(f"There are no settled decisions in the last {days:g} days.", field="days", fix=fix)
+    return traffic_of(kept, "reward")
