@@ -17,7 +17,7 @@ import pytest
 
 from bondhu.errors import StateCorrupt, StateTooNew, StoreError, StoreFull, UnknownName
 from bondhu.ports import Event, Version
-from bondhu.registry import DiskRegistry, live
+from bondhu.registry import DiskRegistry, live, traffic, versions
 
 ADD = """
 import sys, numpy as np
@@ -250,3 +250,38 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written"):
         DiskRegistry(tmp_path / "file").add(version())
+
+
+MOVING = """
+import sys
+from itertools import count
+from bondhu.ports import Event
+from bondhu.registry import DiskRegistry
+registry = DiskRegistry(sys.argv[1])
+moves = (("tried", "a", 0.1), ("tried", "a", 0.5), ("promoted", "a", None), ("promoted", "b", None))
+for number in count():
+    for kind, name, share in moves:
+        registry.record("music", Event(1.0, kind, name, "x" * 2000, {}, "loop", share))
+        print(kind, flush=True)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_a_transition_leaves_one_live_version(tmp_path: Path) -> None:
+    registry = DiskRegistry(tmp_path)
+    for name in "ab":
+        registry.add(version(name))
+    registry.record("music", Event(1.0, "promoted", "b", "", {}))
+    for number in range(8):
+        moving = subprocess.Popen([sys.executable, "-c", MOVING, str(tmp_path)], stdout=subprocess.PIPE)
+        assert moving.stdout is not None
+        for _ in range(3 + number):
+            moving.stdout.readline()
+        moving.kill()
+        moving.wait()
+        moving.stdout.close()
+        after = DiskRegistry(tmp_path)
+        now = traffic(after.events("music"))
+        assert now.live in ("a", "b")
+        assert [each.version for each in versions(after.events("music")) if each.status == "live"] == [now.live]
+        after.record("music", Event(1.0, "promoted", "b", "again", {}))  # the next operator is not locked out
+        assert traffic(after.events("music")).live == "b"
