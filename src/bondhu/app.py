@@ -20,7 +20,7 @@ from bondhu.monitor.doctor import Facts
 from bondhu.ports import Deployment, Domain, Event, Task, Tasks, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
-from bondhu.registry.lifecycle import BASELINE
+from bondhu.registry.lifecycle import APPLICATION, BASELINE
 from bondhu.release import loop
 from bondhu.release.loop import Look
 from bondhu.release.rules import ReleaseRules
@@ -32,7 +32,7 @@ from bondhu.settings import Settings
 from bondhu.train.judge import Judgement, judge
 from bondhu.train.run import Plan, Trained, train
 from bondhu.train.window import DAY, Window
-from bondhu.types import Acting, Metrics
+from bondhu.types import Acting, Metrics, Verdict
 from bondhu.wiring import GROUPED, checked_learner, open_domain
 
 ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
@@ -44,7 +44,8 @@ class TrainingRun:
     """A training with its verdict, and how its candidate was released, if it was."""
 
     trained: Trained
-    judgement: Judgement | None
+    judgement: Judgement | None  # None for an apprentice, and where nobody was kept back
+    verdict: Verdict | None
     release: Look | None
 
 
@@ -139,7 +140,7 @@ class App:
     def release(self, name: str | None = None, *, reason: str, by: str = "", unproven: bool = False) -> Look:
         """Begin the release of a version that the gate lets pass; `unproven`: whatever the gate says."""
         version = self.candidate(name)
-        verdict = None if unproven else self.evaluate(version).verdict
+        verdict = None if unproven else self.verdict(version)
         if verdict is not None and verdict.decision != "promote":
             what = f"The gate says {verdict.decision} of {version!r}: {' '.join(verdict.reasons)}"
             raise Conflict(what, field="version", value=version, fix="Collect more decisions, or say --unproven.")
@@ -225,16 +226,20 @@ class App:
         for name in self.versions()[-1:]:
             self._write_table(trained.version or self.deployment.registry.load(name))
         if trained.version is None:
-            return TrainingRun(trained, None, None)
-        if not trained.version.notes["holdout"]:
-            return TrainingRun(trained, None, None)  # nobody was kept back: there is nothing yet to judge it on
-        judgement = self.evaluate(trained.version.id, window=trained.window)
-        return TrainingRun(trained, judgement, self._released(trained.version.id, judgement))
+            return TrainingRun(trained, None, None, None)
+        version = trained.version
+        if plan.imitate:
+            verdict = self.verdict(version.id)
+            return TrainingRun(trained, None, verdict, self._released(version.id, verdict))
+        if not version.notes["holdout"]:
+            return TrainingRun(trained, None, None, None)  # nobody was kept back: there is nothing yet to judge it on
+        judgement = self.evaluate(version.id, window=trained.window)
+        return TrainingRun(trained, judgement, judgement.verdict, self._released(version.id, judgement.verdict))
 
-    def _released(self, version: str, judgement: Judgement) -> Look | None:
+    def _released(self, version: str, verdict: Verdict) -> Look | None:
         """Begin the release of a candidate that passed, unless another one is under way or all was stopped."""
         now = lifecycle.traffic(self.events())
-        if not self.release_rules.automatic or judgement.verdict.decision != "promote" or now.step or now.stopped:
+        if not self.release_rules.automatic or verdict.decision != "promote" or now.step or now.stopped:
             return None
         reason = "It passed the gate."
         return loop.begin(self.deployment, version, self.release_rules, by="gate", reason=reason, now=self.now())
@@ -289,10 +294,22 @@ class App:
             facts={"interactions": self._interactions(version), "exploration": self.settings.exploration.rate},
             adaptive=adaptive,
         )
-        said = judgement.verdict
+        self._judged(version, judgement.verdict, against)
+        return judgement
+
+    def verdict(self, version: str) -> Verdict:
+        """What the gate says of a version: of its rewards, or of an apprentice's agreement with the application."""
+        stored = self.deployment.registry.load(version)
+        if not stored.notes.get("imitates"):
+            return self.evaluate(version).verdict
+        said = judging.apprentice(self.deployment, self.acting(version), stored, self.rules)
+        self._judged(version, said, APPLICATION)
+        return said
+
+    def _judged(self, version: str, said: Verdict, against: str) -> None:
+        """Keep a verdict with every figure, so that it can be asked for later."""
         about = {"decision": said.decision, "reasons": said.reasons, "against": against, **said.figures}
         self._note("judged", version, f"{said.decision}: {' '.join(said.reasons)}", "gate", figures=about)
-        return judgement
 
     def _interactions(self, version: str) -> float:
         """Decisions that a version was trained on."""
@@ -345,8 +362,8 @@ def training_metadata(run: TrainingRun) -> dict[str, Any]:
         "version": trained.version.id if trained.version else None,
         "released": run.release.move.kind if run.release else None,
     }
-    if run.judgement:
-        body["verdict"] = asdict(run.judgement.verdict)
+    if run.verdict:
+        body["verdict"] = asdict(run.verdict)
     return body
 
 

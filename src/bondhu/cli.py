@@ -156,12 +156,13 @@ def train(
     directory: Directory = Here,
     days: Annotated[float | None, typer.Option(help="Days of feedback to read; default: [training] days_back.")] = None,
     from_scratch: Annotated[bool, typer.Option(help="Forget earlier versions and read the whole log.")] = False,
+    imitate: Annotated[bool, typer.Option(help="Learn what the application did by itself (apprentice).")] = False,
 ) -> None:
     """Learn from the log; stores a candidate, judges it, and promotes it if so set."""
     from dataclasses import replace
 
     deployment = _open(directory)
-    plan = replace(deployment.plan(), from_scratch=from_scratch)
+    plan = replace(deployment.plan(), from_scratch=from_scratch, imitate=imitate)
     if days is not None:
         plan = replace(plan, days_back=days)
     with screen.console.status("Training …"):

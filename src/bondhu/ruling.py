@@ -17,6 +17,7 @@ LIMITS = {  # of rules that are numbers; the others are of at least 0
     "minimum_average_reward": (-math.inf, math.inf),
     "margin": (-math.inf, math.inf),
     "maximum_error_rate": (0.0, 1.0),
+    "minimum_agreement": (0.0, 1.0),
     "holdout": (0.0, 0.9),
 }
 

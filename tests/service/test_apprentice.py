@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bondhu.app import App
 from bondhu.errors import UnknownName
 from bondhu.policies.following import Following
 from bondhu.ports import Event
 from bondhu.registry import BASELINE
 from bondhu.registry.lifecycle import APPLICATION
-from bondhu.serve.decide import Decider, Request
+from bondhu.registry.share import place
+from bondhu.serve.decide import Decider, Request, Said
 from tests.service.shop import CONTEXT, decider, version
+from tests.service.stand import HOUR, Clock, opened
 
 
 def apprentice(exploration: float = 0.0) -> Decider:
@@ -72,6 +77,51 @@ def test_the_audit_record_says_whose_choice_it_was() -> None:
         audit = one.explain(each.id)
         assert audit.explored == (each.action != "green")
         assert ("by itself" in audit.why) == (each.action == "green")
+
+
+def everyday(app: App, clock: Clock, people: range, noise: float = 0.0) -> None:
+    """The application shows blue to the happy and red to the sad, but for some noise; who is right likes it."""
+    decider = app.decider()
+    requests = []
+    for number in people:
+        mood = ("happy", "sad")[number % 2]
+        own = "green" if place("noise", str(number)) < noise else ("blue", "red")[number % 2]
+        requests.append(Request({"mood": mood, "age": 30 + number % 40}, user=f"user-{number}", default=own))
+    made = decider.decide_many(requests)
+    decider.hear([Said(each.id, "like") for each in made if each.action != "green"])
+    clock.now += 2 * HOUR
+
+
+def test_an_apprentice_learns_what_the_application_does_and_is_released_once_it_agrees(tmp_path: Path) -> None:
+    clock = Clock()
+    rules = {"apprentice": True, "automatic": True, "shadow": False, "steps": []}
+    app = opened(tmp_path, clock, release=rules, training={"holdout": 0.3}, gate={"minimum_interactions": 100})
+    everyday(app, clock, range(600))
+    run = app.train(replace(app.plan(), imitate=True))
+    assert run.verdict is not None
+    assert run.verdict.decision == "promote"
+    assert run.verdict.figures["agreement"] > 0.95
+    version = run.trained.version
+    assert version is not None
+    assert app.live() == version.id
+    made = app.decider().decide(Request({"mood": "sad", "age": 33}, default="green"))
+    assert (made.version, made.action) == (version.id, "red" if made.probability > 0.5 else made.action)
+    assert app.verdicts()[-1].figures["against"] == APPLICATION
+    everyday(app, clock, range(600, 900))
+    learned = app.train().trained.version
+    assert learned is not None
+    assert learned.parent is None  # rewards are learned anew: an apprentice knows none
+
+
+def test_an_apprentice_that_disagrees_is_refused(tmp_path: Path) -> None:
+    clock = Clock()
+    rules = {"apprentice": True, "automatic": True, "shadow": False, "steps": []}
+    app = opened(tmp_path, clock, release=rules, training={"holdout": 0.3}, gate={"minimum_interactions": 100})
+    everyday(app, clock, range(900), noise=0.5)
+    run = app.train(replace(app.plan(), imitate=True))
+    assert run.verdict is not None
+    assert (run.verdict.decision, app.live()) == ("refuse", None)
+    assert "of what the application did" in run.verdict.reasons[0]
 
 
 def test_following_is_a_policy_of_these_very_rows() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.equations.intervals import student
+from bondhu.equations.intervals import Interval, student
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.support import refusal
 from bondhu.types import Estimate, Integers, Verdict
@@ -25,6 +25,7 @@ class GateRules:
     must_beat_live: bool = True  # the interval of its advantage over the live policy has to lie above `margin`
     margin: float = 0.0  # reward of a decision
     maximum_exploration: float = 0.05  # rate at which production acts at random
+    minimum_agreement: float = 0.8  # of an apprentice with what the application did by itself
     confidence: float = 0.95  # of the interval of the advantage
     groups: tuple[str, ...] = ()  # fields of the context: no group by one of them may lose for sure
     maximum_group_loss: float = 0.0  # reward of a decision that a group may lose
@@ -107,6 +108,21 @@ def gate(
         **_figures("advantage", parts.advantage),
         **{name: figure for each, of in within.items() for name, figure in _figures(each, of).items()},
     }
+    return Verdict(decision, tuple(each.sentence for each in findings if each.decision == decision), figures)
+
+
+def apprentice_gate(agreement: Interval, share: float, interactions: float, rules: GateRules) -> Verdict:
+    """Whether an apprentice agrees with the application enough to be released: mean probability, and its interval."""
+    findings = [_interactions(interactions, rules)]
+    low, high = agreement
+    said = f"It agrees with {share:.1%} of what the application did ({low:.1%} to {high:.1%})"
+    wanted = f"{rules.minimum_agreement:.0%} are needed"
+    if low >= rules.minimum_agreement:
+        findings.append(Finding("promote", f"{said}; {wanted}."))
+    else:
+        findings.append(Finding("wait" if high >= rules.minimum_agreement else "refuse", f"{said}; {wanted}."))
+    decision = next(each for each in ("refuse", "wait", "promote") if any(f.decision == each for f in findings))
+    figures = {"interactions": interactions, "agreement": share, "agreement_low": low, "agreement_high": high}
     return Verdict(decision, tuple(each.sentence for each in findings if each.decision == decision), figures)
 
 

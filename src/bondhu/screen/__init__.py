@@ -132,14 +132,17 @@ def training(run: TrainingRun) -> None:
     )
     if trained.version is None:
         say(nothing_learned(trained.report))
-    if trained.version and not run.judgement:
-        say("It was not judged: [training] holdout = 0 keeps nobody back. `bondhu evaluate` can, on later decisions.")
-    if run.judgement and trained.version:
+        return
+    if run.judgement:
         judgement(trained.version.id, "the policy in force", run.judgement)
-        if run.release:
-            say(f"{run.release.move.kind.capitalize()}. {' '.join(run.release.move.reasons)}")
-        elif run.judgement.verdict.decision == "promote":
-            say(f"Put it in force with `bondhu promote {trained.version.id}`.")
+    elif run.verdict:
+        verdict(run.verdict)
+    else:
+        say("It was not judged: [training] holdout = 0 keeps nobody back. `bondhu evaluate` can, on later decisions.")
+    if run.release:
+        say(f"It was {run.release.move.kind}. {' '.join(run.release.move.reasons)}")
+    elif run.verdict and run.verdict.decision == "promote":
+        say(f"Release it with `bondhu release {trained.version.id}`.")
 
 
 def nothing_learned(report: JoinReport) -> str:

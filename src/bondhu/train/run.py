@@ -14,6 +14,7 @@ from bondhu.errors import StateCorrupt
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.ports import Deployment, Domain, Version
 from bondhu.registry.names import new_version_id
+from bondhu.train.imitate import imitation, of_application
 from bondhu.train.window import Window, held_out, next_window, parent_id, people
 from bondhu.types import Array, Batch, Learner, Metrics, Spec
 
@@ -29,6 +30,7 @@ class Plan:
     holdout: float = 0.2  # share of people kept back for judging
     explore: bool = False  # whether the version acts with the learner's own exploration
     from_scratch: bool = False  # forget what earlier versions learned, and read the whole log
+    imitate: bool = False  # learn what the application would have done by itself, in place of what was rewarded
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
     """Learn from the decisions that settled in the window and add the new version to the registry."""
     domain, registry = deployment.domain, deployment.registry
     learner = learners.build(plan.learner, plan.hyperparameters)
-    parent = None if plan.from_scratch else compatible_parent(deployment, plan.learner)
+    parent = None if plan.from_scratch or plan.imitate else compatible_parent(deployment, plan.learner)
     parent, state = starting_state(learner, parent, domain, rng)
     window = Window(-np.inf, now) if plan.from_scratch else next_window(parent, now, plan.days_back)
     batch, report = training_batch(deployment, learner, plan, window)
     if not len(batch):
         return Trained(None, window, report, {})
-    state, metrics = learner.update(state, batch, rng)
+    state, metrics = learner.update(state, imitation(batch, rng) if plan.imitate else batch, rng)
     learner.policy(state, explore=plan.explore).distribution(batch.observation[:1], batch.allowed[:1])  # it can act
     version = Version(
         id=new_version_id(now, rng),
@@ -66,6 +68,7 @@ def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Gene
             "window_start": max(window.start, 0.0),
             "window_end": window.end,
             "explore": plan.explore,
+            "imitates": plan.imitate,
             "holdout": min(plan.holdout, parent.notes["holdout"])
             if parent
             else plan.holdout,  # of nobody it learned from
@@ -83,6 +86,7 @@ def training_batch(
     """The window's settled decisions of people who are not held out and who have enough of them."""
     records = read_window(deployment.domain, deployment.log, window.start, window.end)
     kept = only(records, ~held_out(people(records), plan.holdout))
+    kept = only(kept, of_application(kept)) if plan.imitate else kept
     joined = join(
         deployment.domain,
         kept,
@@ -104,7 +108,7 @@ def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
     except StateCorrupt as error:
         raise type(error)(error.what, fix="Start over without it: `bondhu train --from-scratch`.") from error
     same = parent.description["fields"] == deployment.domain.describe()["fields"] and parent.learner == learner
-    return parent if same else None
+    return parent if same and not parent.notes.get("imitates") else None  # an apprentice knows no rewards
 
 
 def actions_of(version: Version) -> list[str]:
