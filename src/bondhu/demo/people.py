@@ -16,6 +16,7 @@ from bondhu.domains.recommendation.simulator import SHAPE, Population
 from bondhu.equations.intervals import student
 from bondhu.policies.floor import WithFloor
 from bondhu.registry.lifecycle import BASELINE
+from bondhu.registry.share import TRIAL
 from bondhu.serve.client import Client
 from bondhu.serve.decide import Decider, Request, Said
 from bondhu.serve.messages import Answer
@@ -46,10 +47,13 @@ class World:
     population: Population = field(default_factory=Population)
 
 
-def sessions(world: World, decider: Decider, traits: Floats, week: str, number: int) -> Iterator[int]:
+def sessions(
+    world: World, decider: Decider, traits: Floats, week: str, number: int, wrong: float = 0.0
+) -> Iterator[int]:
     """One session of every person, decision by decision; yields how many sessions ended at each step.
 
     Decisions get ids of their own, since the draw of an action belongs to the id: a seed gives the same story again.
+    `wrong`: as `answered` has it.
     """
     people: Integers = np.arange(len(traits))
     situation = world.population.reset(len(traits), world.rng)
@@ -60,7 +64,7 @@ def sessions(world: World, decider: Decider, traits: Floats, week: str, number: 
             for context, person in zip(contexts, people.tolist(), strict=True)
         ]
         decisions = decider.decide_many(requests)
-        people, situation, feedback, ended = answered(world, traits, people, situation, decisions)
+        people, situation, feedback, ended = answered(world, (traits, people, situation), decisions, wrong)
         decider.commit([], feedback)
         world.clock.now += MINUTE
         yield ended
@@ -69,11 +73,20 @@ def sessions(world: World, decider: Decider, traits: Floats, week: str, number: 
 
 
 def answered(
-    world: World, traits: Floats, people: Integers, situation: Integers, decisions: list[Decision]
+    world: World, present: tuple[Floats, Integers, Integers], decisions: list[Decision], wrong: float
 ) -> tuple[Integers, Integers, list[Feedback], int]:
-    """What people say of their decisions, and who goes on where."""
+    """What people say of their decisions, and who goes on where: traits of everybody, who is there, their situation.
+
+    `wrong`: share of the decisions of a version on trial in whose place people are shown something else.
+    """
+    traits, people, situation = present
     known = {name: number for number, name in enumerate(world.app.domain.actions)}
     taken = np.array([known[decision.action] for decision in decisions])
+    if wrong:
+        mistaken = np.array([decision.variant == TRIAL for decision in decisions]) & (
+            world.rng.random(len(taken)) < wrong
+        )
+        taken = np.where(mistaken, world.rng.integers(len(known), size=len(taken)), taken)
     step = world.population.step(traits[people], situation, taken, world.rng)
     rows = zip(
         step.heard.row.tolist(), step.heard.signal, step.heard.value.tolist(), step.heard.delay.tolist(), strict=True

@@ -1,28 +1,48 @@
-"""The demonstration's picture: how the policy learned week by week, and how well it could be judged beforehand."""
+"""The demonstration's picture: two releases day by day, and how well they could be judged beforehand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from bondhu.release.loop import Look
 from bondhu.train.judge import Judgement
 from bondhu.types import Estimate
 
-INK, RULE, LEARNED, BEST = "#333344", "#8a8f98", "#1769aa", "#2e8b57"
+INK, RULE, LEARNED, BAD = "#333344", "#8a8f98", "#1769aa", "#b03a2e"
+DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
-class Week:
-    """One week of the story; exact values are those of the simulator."""
+class Judged:
+    """One candidate before its release; exact values are those of the simulator, on the contexts of the estimators."""
 
-    number: int
-    live_value: float  # of the version people met this week
-    candidate_value: float  # of what was learned from the week
-    live_truth: float  # on the contexts that the estimators saw
-    candidate_truth: float
+    name: str
     judgement: Judgement
+    candidate_truth: float
+    live_truth: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a release."""
+
+    time: float  # seconds
+    name: str
+    kind: str  # what was done
+    share: float  # of the people who met it on the days before
+    reward: tuple[float, float, float] | None  # beside the live version: value, low, high
+
+    @classmethod
+    def of(cls, time: float, name: str, look: Look) -> Seen:
+        """From what the release loop found."""
+        figures = look.move.figures
+        reward = figures.get("reward")
+        bounds = (reward["value"], reward["low"], reward["high"]) if reward else None
+        return cls(time, name, look.move.kind, float(figures.get("share", 0.0)), bounds)
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,8 @@ class Story:
 
     baseline: float
     optimum: float
-    weeks: list[Week]
+    judged: list[Judged]
+    seen: list[Seen]
 
 
 def draw(story: Story, path: Path) -> Path:
@@ -42,46 +63,54 @@ def draw(story: Story, path: Path) -> Path:
     from matplotlib import pyplot as plt
 
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.color": INK}):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained", width_ratios=(1, 1.15))
-        _learning(left, story)
-        _judging(right, story.weeks[-1])
-        figure.savefig(path, dpi=130)
+        figure, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained", width_ratios=(1, 1, 1.15))
+        for each, judged, colour in zip(axes, story.judged, (BAD, LEARNED), strict=False):
+            _release(each, [seen for seen in story.seen if seen.name == judged.name], judged.name, colour)
+        _judging(axes[-1], story.judged[-1])
+        figure.savefig(path, dpi=120)
         plt.close(figure)
     return path
 
 
-def _learning(axes: Any, story: Story) -> None:
-    weeks = [0, *(week.number for week in story.weeks)]
-    values = [story.baseline, *(week.candidate_value for week in story.weeks)]
-    axes.axhline(story.optimum, color=BEST, linestyle="--", linewidth=1.2)
-    axes.axhline(story.baseline, color=RULE, linestyle="--", linewidth=1.2)
-    axes.text(weeks[-1], story.optimum, "best possible", color=BEST, ha="right", va="bottom")
-    axes.text(weeks[-1], story.baseline, "the rule it replaces", color=RULE, ha="right", va="bottom")
-    axes.plot(weeks, values, color=LEARNED, marker="o", linewidth=2)
-    for week, value in zip(weeks[1:], values[1:], strict=True):
-        axes.annotate(
-            f"{value:.3f}", (week, value), textcoords="offset points", xytext=(6, -14), ha="left", color=LEARNED
-        )
-    axes.set_xticks(weeks, ["start", *(f"week {week}" for week in weeks[1:])])
-    axes.set_ylabel("mean reward of a decision (exact)")
-    axes.set_title("Learning from feedback", loc="left", fontweight="bold")
-    axes.margins(x=0.08, y=0.12)
+def _release(axes: Any, seen: list[Seen], name: str, colour: str) -> None:
+    """What the people on trial gave, beside the others, day by day, with the interval that holds at every look."""
+    days = [(each.time - seen[0].time) / DAY + 1 for each in seen]
+    axes.axhline(0, color=RULE, linewidth=1.2)
+    known = [
+        (day, each.reward) for day, each in zip(days, seen, strict=True) if each.reward and isfinite(each.reward[1])
+    ]
+    if known:
+        at, bounds = zip(*known, strict=True)
+        value, low, high = zip(*bounds, strict=True)
+        axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(at, value, color=colour, marker="o", linewidth=2)
+    words = {"tried": "on trial", "promoted": "live", "withdrawn": "taken back"}
+    bottom, top = axes.get_ylim()
+    for day, each, after in zip(days, seen, [*seen[1:], None], strict=True):
+        if each.kind in words:
+            share = f" {after.share:.0%}" if each.kind == "tried" and after else ""
+            axes.axvline(day, color=INK, linewidth=0.8, linestyle=":")
+            axes.text(day, top, f"{words[each.kind]}{share} ", rotation=90, ha="right", va="top", fontsize=9)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("days since the release began")
+    axes.set_ylabel("reward of a decision beside the live version")
+    axes.set_title(name, loc="left", fontweight="bold")
 
 
-def _judging(axes: Any, week: Week) -> None:
+def _judging(axes: Any, judged: Judged) -> None:
     names = {"ips": "IPS", "snips": "SNIPS", "dm": "DM", "dr": "DR"}
-    shown = {name: each for name, each in week.judgement.candidate.items() if not each.refused}
-    live = {name: each for name, each in week.judgement.live.items() if not each.refused}
-    axes.axvline(week.candidate_truth, color=LEARNED, linewidth=1, linestyle=":")
-    axes.axvline(week.live_truth, color=RULE, linewidth=1, linestyle=":")
+    shown = {name: each for name, each in judged.judgement.candidate.items() if not each.refused}
+    live = {name: each for name, each in judged.judgement.live.items() if not each.refused}
+    axes.axvline(judged.candidate_truth, color=LEARNED, linewidth=1, linestyle=":")
+    axes.axvline(judged.live_truth, color=RULE, linewidth=1, linestyle=":")
     _intervals(axes, shown, LEARNED, 0.14)
     _intervals(axes, live, RULE, -0.14)
     axes.set_yticks(range(len(shown)), [names.get(name, name) for name in shown])
     axes.invert_yaxis()
     axes.set_xlabel("mean reward on held-out people (95 % interval; dotted: the truth)")
-    axes.set_title(f"Judged before release (week {week.number})", loc="left", fontweight="bold")
-    axes.text(1, 1.02, "candidate", color=LEARNED, transform=axes.transAxes, ha="right", fontweight="bold")
-    axes.text(0.8, 1.02, "in force before", color=RULE, transform=axes.transAxes, ha="right", fontweight="bold")
+    axes.set_title("Judged before release", loc="left", fontweight="bold")
+    axes.text(1, 1.02, judged.name.lower(), color=LEARNED, transform=axes.transAxes, ha="right", fontweight="bold")
+    axes.text(0.62, 1.02, "the rule", color=RULE, transform=axes.transAxes, ha="right", fontweight="bold")
     axes.margins(y=0.15)
 
 
