@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bondhu.equations.intervals import student, t_quantile
+from bondhu.equations.intervals import skewness_corrected, t_quantile
 from bondhu.errors import InvalidInput, SettingsInvalid, UnknownName
 from bondhu.evaluate.decisions.ips import InversePropensity
 from bondhu.evaluate.gate import difference
@@ -28,7 +28,7 @@ BEST = Tabled(TARGET)
 
 def estimated(mean: list[float], times: int = 50) -> Estimate:
     terms = np.tile(mean, times) + np.repeat(np.tile([0.1, -0.1], times // 2), len(mean))
-    return Estimate(float(terms.mean()), *student(terms, 0.95), 100.0, terms)
+    return Estimate(float(terms.mean()), *skewness_corrected(terms, 0.95), 100.0, terms)
 
 
 def test_the_advantages_of_groups_average_to_the_whole_and_hold_together() -> None:
@@ -39,7 +39,7 @@ def test_the_advantages_of_groups_average_to_the_whole_and_hold_together() -> No
         "age = old": pytest.approx(-0.2),
     }
     young = groups["age = young"]
-    assert (young.low, young.high) == student(advantage.terms[::2], 0.975)  # two groups: each at 97.5 %
+    assert (young.low, young.high) == skewness_corrected(advantage.terms[::2], 0.975)  # two groups: each at 97.5 %
     assert np.mean([each.value for each in groups.values()]) == pytest.approx(advantage.value)
 
 
@@ -54,7 +54,7 @@ def test_intervals_hold_for_the_groups_of_all_fields_together() -> None:
     fields = {str(field): Names.of([str(code) for code in rng.integers(0, 5, 500)]) for field in range(4)}
     for _ in range(300):
         terms = rng.standard_normal(500)
-        advantage = Estimate(float(terms.mean()), *student(terms, 0.95), 500.0, terms)
+        advantage = Estimate(float(terms.mean()), *skewness_corrected(terms, 0.95), 500.0, terms)
         off += any(each.low > 0 or each.high < 0 for each in by_group(advantage, fields, 0.95).values())
     assert off / 300 < 0.08  # 5 % and the luck of 300 draws
 
@@ -62,7 +62,7 @@ def test_intervals_hold_for_the_groups_of_all_fields_together() -> None:
 def test_sessions_are_what_is_independent_within_a_group_too() -> None:
     advantage, session = estimated([0.1]), np.arange(50) // 2
     group = by_group(advantage, {"who": Names.of(["all"] * 50)}, 0.95, session)["who = all"]
-    assert (group.low, group.high) == student(advantage.terms, 0.95, session)
+    assert (group.low, group.high) == skewness_corrected(advantage.terms, 0.95, session)
 
 
 def test_uncertain_weights_widen_the_interval_by_what_they_could_change() -> None:

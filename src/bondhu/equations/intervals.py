@@ -7,6 +7,7 @@ counts as one independent observation is the session. Without groups every term 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import atan, cos, exp, inf, lgamma, log, pi, sin, sqrt
 from statistics import NormalDist
@@ -44,26 +45,31 @@ def student(terms: Floats, confidence: float, groups: Integers | None = None) ->
 
 
 def skewness_corrected(terms: Floats, confidence: float, groups: Integers | None = None) -> Interval:
-    """Student's interval, bent so that the truth lies above as rarely as below where the terms are skewed.
+    """Student's interval, `bent` so that the truth lies above as rarely as below where the terms are skewed."""
+    return bent(terms, lambda count: t_quantile((1 + confidence) / 2, count - 1) if count > 1 else inf, groups)
 
-    `(h(q), h(-q))`, `h(q) = mean - se (cbrt(1 + c (q - c / 6)) - 1) 3 / c`: the inverse of Hall's transformation (1992)
-    of `(mean - truth) / se`, with `c = skewness / sqrt(G)` and q of `_bent_quantile`. Where few groups carry the
-    variance, or some on either side, the skewness may be chance: then it holds Student's interval as well.
+
+def bent(terms: Floats, reach: Callable[[int], float], groups: Integers | None = None) -> Interval:
+    """`(h(q), h(-q))`, `h(q) = mean - se (cbrt(1 + c (q - c / 6)) - 1) 3 / c`, for an interval of `reach(G)` errors.
+
+    h is the inverse of Hall's transformation (1992) of `(mean - truth) / se`, with `c = skewness / sqrt(G)` and q of
+    `_bent_reach`. Where few groups carry the variance, or some on either side, the skewness may be chance: then it
+    holds the straight interval as well.
     """
     mean, sums = float(terms.mean()), group_sums(terms - terms.mean(), groups)
     count, total = len(sums), float(sums @ sums)
-    if count < 3 or total == 0:
-        return student(terms, confidence, groups)
-    error = sqrt(count / (count - 1) * total) / len(terms)
+    straight = reach(count)
+    error = sqrt(count / (count - 1) * total) / len(terms) if count > 1 else 1.0
+    if count < 3 or total < np.finfo(np.float64).tiny:  # all alike, but for what rounding leaves
+        return mean - straight * error, mean + straight * error
     x = sums * sqrt(count / total)
     square = x * x
     skewness, kurtosis = float(square @ x) / count, float(square @ square) / count
-    q = _bent_quantile(confidence, count, skewness**2 / count, (kurtosis - 3) / count)
+    q = _bent_reach(straight, skewness**2 / count, (kurtosis - 3) / count)
     low, high = (mean - error * _straightened(side, skewness / sqrt(count)) for side in (q, -q))
     if count / kurtosis >= FEW and abs(skewness) > CLEAR * _skewness_error(x, square, skewness, kurtosis):
         return low, high
-    half = error * t_quantile((1 + confidence) / 2, count - 1)
-    return min(low, mean - half), max(high, mean + half)
+    return min(low, mean - straight * error), max(high, mean + straight * error)
 
 
 def _skewness_error(x: Floats, square: Floats, skewness: float, kurtosis: float) -> float:
@@ -74,16 +80,14 @@ def _skewness_error(x: Floats, square: Floats, skewness: float, kurtosis: float)
     return sqrt(max(variance, 0.0) / len(x))
 
 
-def _bent_quantile(confidence: float, count: int, skewed: float, heavy: float) -> float:
-    """`t_{(1 + confidence) / 2, G - 1} + max(0, z (heavy (z^2 / 4 + 5 / 12) - skewed (11 z^2 / 27 + 31 / 72)))`.
+def _bent_reach(z: float, skewed: float, heavy: float) -> float:
+    """`z + max(0, z (heavy (z^2 / 4 + 5 / 12) - skewed (11 z^2 / 27 + 31 / 72)))`.
 
     What Hall's transformation with an estimated skewness still misses by at order 1 / G, from the expansion of the
     studentised mean (Hall 1992, section 2.6) and the correlation of the two; `skewed` is skewness^2 / G, `heavy` the
     excess kurtosis / G. Only to the wider side: both are estimates.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    missing = z * (heavy * (z * z / 4 + 5 / 12) - skewed * (11 * z * z / 27 + 31 / 72))
-    return t_quantile((1 + confidence) / 2, count - 1) + max(0.0, missing)
+    return z + max(0.0, z * (heavy * (z * z / 4 + 5 / 12) - skewed * (11 * z * z / 27 + 31 / 72)))
 
 
 def _straightened(q: float, c: float) -> float:
@@ -99,9 +103,9 @@ def bootstrap(
     resamples: int = 2000,
 ) -> Interval:
     """Percentile interval of the mean over resampled groups. Efron (1979); groups whole: Cameron et al. (2008)."""
-    means, _ = _resampled(terms, rng, groups, resamples)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    mean, (away, _) = float(terms.mean()), _resampled(terms, rng, groups, resamples)
+    low, high = np.quantile(away, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return mean + float(low), mean + float(high)
 
 
 def bootstrap_t(
@@ -109,7 +113,7 @@ def bootstrap_t(
     confidence: float,
     rng: np.random.Generator,
     groups: Integers | None = None,
-    resamples: int = 2000,
+    resamples: int = 1000,
 ) -> Interval:
     """Student's interval with quantiles of `(mean* - mean) / se*` over resampled groups in place of those of t.
 
@@ -117,11 +121,10 @@ def bootstrap_t(
     et al. (2008). A resample whose terms are all alike speaks for no finite interval.
     """
     mean, (error, _) = float(terms.mean()), standard_error(terms, groups)
-    means, errors = _resampled(terms, rng, groups, resamples)
-    if error == 0:
-        return mean, mean
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.nan_to_num((means - mean) / errors, nan=0.0, posinf=inf, neginf=-inf)
+    if not 0 < error < inf:
+        return mean - error, mean + error
+    away, errors = _resampled(terms, rng, groups, resamples)
+    statistic = np.divide(away, errors, out=np.copysign(inf, away), where=errors > 1e-9 * error)
     low, high = np.quantile(statistic, [(1 - confidence) / 2, (1 + confidence) / 2], method="nearest")
     return mean - float(high) * error, mean - float(low) * error
 
@@ -129,21 +132,23 @@ def bootstrap_t(
 def _resampled(
     terms: Floats, rng: np.random.Generator, groups: Integers | None, resamples: int
 ) -> tuple[Floats, Floats]:
-    """Means and standard errors of the mean `[resamples]`, of groups drawn with replacement."""
-    sums, sizes = group_sums(terms, groups), group_sums(np.ones(len(terms)), groups)
+    """How far the mean of groups drawn with replacement lies from the mean, and its standard error: `[resamples]`."""
+    sums = group_sums(terms - terms.mean(), groups)
+    sizes = None if groups is None else group_sums(np.ones(len(terms)), groups)
     count = len(sums)
-    means, errors = np.empty((2, resamples))
-    step = max(1, 1_000_000 // count)  # resamples drawn at once: 8 MB of row numbers
+    away, errors = np.empty((2, resamples))
+    step = max(1, 500_000 // count)  # resamples drawn at once: 2 MB of row numbers
     for start in range(0, resamples, step):
-        rows = rng.integers(count, size=(min(step, resamples - start), count))
-        sum_of, size_of = sums[rows], sizes[rows]
-        size = size_of.sum(1)
-        mean = sum_of.sum(1) / size
-        centred = sum_of - mean[:, None] * size_of
+        rows = rng.integers(count, size=(min(step, resamples - start), count), dtype=np.int32)
+        drawn = sums[rows]
+        weight = np.ones(1) if sizes is None else sizes[rows]
+        size = np.full(len(rows), float(count)) if sizes is None else weight.sum(1)
+        mean = drawn.sum(1) / size
+        drawn -= mean[:, None] * weight
         done = slice(start, start + len(rows))
-        means[done] = mean
-        errors[done] = np.sqrt(count / max(count - 1, 1) * np.einsum("kg,kg->k", centred, centred)) / size
-    return means, errors
+        away[done] = mean
+        errors[done] = np.sqrt(count / max(count - 1, 1) * np.einsum("kg,kg->k", drawn, drawn)) / size
+    return away, errors
 
 
 def group_sums(terms: Floats, groups: Integers | None) -> Floats:

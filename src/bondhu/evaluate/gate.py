@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.equations.intervals import Interval, student
+from bondhu.equations.intervals import Interval, skewness_corrected
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.support import refusal
 from bondhu.types import Estimate, Integers, Verdict
@@ -66,7 +66,7 @@ def difference(
             fix="Estimate both on the same batch.",
         )
     terms = candidate.terms - live.terms
-    low, high = student(terms, confidence, session)
+    low, high = skewness_corrected(terms, confidence, session)
     effective = min(candidate.effective_samples, live.effective_samples)
     return Estimate(float(terms.mean()), low, high, effective, terms)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.equations.intervals import student, t_quantile
+from bondhu.equations.intervals import skewness_corrected, t_quantile
 from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.types import Batch, Estimate, Estimator, Integers, Names, Policy
 
@@ -49,7 +49,7 @@ def by_group(
     found = {}
     for name, of_group in rows.items():
         terms = advantage.terms[of_group]
-        low, high = student(terms, each, None if session is None else session[of_group])
+        low, high = skewness_corrected(terms, each, None if session is None else session[of_group])
         found[name] = Estimate(float(terms.mean()), low, high, float(len(terms)), terms)
     return found
 
