@@ -386,6 +386,7 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     registry = DiskRegistry(settings.path(settings.store.registry))
     kinds = {each["name"]: each["kind"] for each in domain.describe()["fields"]}
     signals = tuple(domain.reward.signals)
-    rules = gate_rules(settings.gate, [name for name, kind in kinds.items() if kind in GROUPED], signals)
-    release = release_rules(settings.release, signals)
+    groups = [name for name, kind in kinds.items() if kind in GROUPED]
+    rules = gate_rules(settings.gate, groups, signals)
+    release = release_rules(settings.release, signals, groups)
     return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, release, now)

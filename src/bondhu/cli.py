@@ -217,6 +217,18 @@ def look(directory: Directory = Here) -> None:
 
 
 @app.command()
+def watch(directory: Directory = Here) -> None:
+    """Look for drift, collapsing exploration and falling rewards, with the likely cause; exit status 1 for any."""
+    from bondhu.watching import watch as run
+
+    with screen.console.status("Reading the last weeks …"):
+        watched = run(_open(directory))
+    releases.watched(watched)
+    if any(each.severity != "info" for each in watched.findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def withdraw(directory: Directory = Here, reason: Reason = "by hand") -> None:
     """End the release under way."""
     screen.say(f"{_open(directory).withdraw(reason=reason, by=_operator())} is withdrawn.")

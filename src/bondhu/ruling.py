@@ -24,19 +24,13 @@ LIMITS = {  # of rules that are numbers; the others are of at least 0
 
 def gate_rules(table: Mapping[str, Any], fields: Sequence[str] = (), signals: Sequence[str] = ()) -> GateRules:
     """The rules of `[gate]`; raises SettingsInvalid naming the nearest rule, field of the context, or signal."""
-    if not isinstance(table.get("groups", []), list):
-        fix = f'Write a list of fields of the context, such as ["{(*fields, "field")[0]}"].'
-        raise SettingsInvalid(f"Setting gate.groups got {table['groups']!r}.", field="gate.groups", fix=fix)
-    checked = {key: _checked("gate", GateRules, key, value, signals) for key, value in table.items()}
-    for name in checked.get("groups", ()):
-        if name not in fields:
-            fix = f"Group by fields of the context. {nearest(str(name), fields)}"
-            raise SettingsInvalid(f"Setting gate.groups got {name!r}.", field="gate.groups", value=name, fix=fix)
-    return GateRules(**checked)
+    _check_groups("gate", table, fields)
+    return GateRules(**{key: _checked("gate", GateRules, key, value, signals) for key, value in table.items()})
 
 
-def release_rules(table: Mapping[str, Any], signals: Sequence[str] = ()) -> ReleaseRules:
-    """The rules of `[release]`; raises SettingsInvalid naming the nearest rule or signal."""
+def release_rules(table: Mapping[str, Any], signals: Sequence[str] = (), fields: Sequence[str] = ()) -> ReleaseRules:
+    """The rules of `[release]`; raises SettingsInvalid naming the nearest rule, signal, or field of the context."""
+    _check_groups("release", table, fields)
     checked = {key: _checked("release", ReleaseRules, key, value, signals) for key, value in table.items()}
     steps = checked.get("steps", ())
     rising = all(type(each) in (int, float) and 0 < each <= 1 for each in steps)
@@ -58,6 +52,18 @@ def _checked(table: str, rules: type[Any], key: str, value: Any, signals: Sequen
     if fix:
         raise SettingsInvalid(f"Setting {where} got {value!r}.", field=where, value=value, fix=fix)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check_groups(where: str, table: Mapping[str, Any], fields: Sequence[str]) -> None:
+    groups = table.get("groups", [])
+    if not isinstance(groups, list):
+        fix = f'Write a list of fields of the context, such as ["{(*fields, "field")[0]}"].'
+        raise SettingsInvalid(f"Setting {where}.groups got {groups!r}.", field=f"{where}.groups", fix=fix)
+    for name in groups:
+        if name not in fields:
+            fix = f"Group by fields of the context. {nearest(str(name), fields)}"
+            what = f"Setting {where}.groups got {name!r}."
+            raise SettingsInvalid(what, field=f"{where}.groups", value=name, fix=fix)
 
 
 def _guardrails(where: str, value: Any, signals: Sequence[str]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from bondhu.schedule import jobs
 from bondhu.serve.auth import check_admin_key
 from bondhu.serve.http import create_app
 from bondhu.serve.messages import Order
+from bondhu.watching import watch
 
 log = logging.getLogger(__name__)
 ADMINISTRATOR = "administrator"  # who acts over HTTP, in the history
@@ -100,6 +101,8 @@ def make_scheduler(app: App) -> BackgroundScheduler:
         jobs.every(
             scheduler, lambda: _look(app), minutes=schedule.release_minutes, name=name, identity=jobs.RELEASE_JOB
         )
+    name = "Watch for drift and falling rewards"
+    jobs.every(scheduler, lambda: _watch(app), minutes=schedule.watch_minutes, name=name, identity=jobs.WATCH_JOB)
     return scheduler
 
 
@@ -112,6 +115,14 @@ def _look(app: App) -> None:
         return
     if found and found.moved:
         log.warning("Version %s was %s: %s", found.version, found.move.kind, " ".join(found.move.reasons))
+
+
+def _watch(app: App) -> None:
+    """The scheduled watch; what it finds is told and kept, and the next one comes in any case."""
+    try:
+        watch(app)
+    except BondhuError as error:
+        log.error("The watch failed: %s", error)
 
 
 def _train(app: App) -> None:

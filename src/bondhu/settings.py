@@ -62,6 +62,7 @@ class Schedule(_Table):
     hour: int = Field(default=1, ge=0, le=23)
     timezone: str = "UTC"
     release_minutes: float = Field(default=10, gt=0)  # between two looks at the release under way
+    watch_minutes: float = Field(default=60, gt=0)  # between two looks at drift and falling rewards
 
 
 class Store(_Table):
@@ -77,6 +78,19 @@ class Server(_Table):
     admin_key: SecretStr = SecretStr(DEVELOPMENT_KEY)
 
 
+class Alerts(_Table):
+    quiet_hours: float = Field(default=6, ge=0)  # in which the same alert is not told again
+    webhook: SecretStr | None = None  # address that alerts are POSTed to
+    webhook_key: SecretStr | None = None  # signs them: X-Bondhu-Signature
+    mail_host: str | None = None
+    mail_port: int = Field(default=587, ge=1, le=65535)
+    mail_from: str = "bondhu@localhost.localdomain"
+    mail_to: list[str] = []
+    mail_user: str | None = None
+    mail_password: SecretStr | None = None
+    mail_starttls: bool = True
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -87,6 +101,7 @@ class Settings(BaseSettings):
     exploration: Exploration = Exploration()
     training: Training = Training()
     schedule: Schedule = Schedule()
+    alerts: Alerts = Alerts()
     gate: dict[str, Any] = {}  # the rules of evaluate.gate by name
     release: dict[str, Any] = {}  # the rules of release.rules by name
     store: Store = Store()

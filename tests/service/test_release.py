@@ -70,6 +70,8 @@ def test_a_shadow_moves_on_waits_or_goes_back(changes: dict[str, Any], kind: str
         ({"failed": 100}, "withdrawn", "It could not make 100 of 2,500"),
         ({"guardrails": {"dislike": Bounds(0.03, 0.01, 0.05)}}, "withdrawn", "Guardrail 'dislike'"),
         ({"guardrails": {"dislike": Bounds(0.03, 0.004, 0.05)}}, "tried", "It decides"),  # not surely
+        ({"groups": {"mood = sad": Bounds(-0.3, -0.5, -0.1)}}, "withdrawn", "Where mood = sad .* they surely lose"),
+        ({"groups": {"mood = sad": Bounds(-0.3, -0.7, 0.1)}}, "tried", "It decides"),
         ({"mismatch": "Users are lost."}, "wait", "Users are lost."),
         ({"mismatch": "Users are lost.", "reward": Bounds(-0.1, -0.15, -0.05)}, "withdrawn", "it surely loses"),
     ],
@@ -314,11 +316,12 @@ def test_guardrails_of_the_gate_refuse_what_brings_more_of_a_bad_signal(tmp_path
         ({"guardrails": {"disike": 0.1}}, "Did you mean 'dislike'"),
         ({"guardrails": {"dislike": -1}}, "of at least 0"),
         ({"guardrails": ["dislike"]}, "Write signals and what is tolerated"),
+        ({"groups": ["moood"]}, "Did you mean 'mood'"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused_with_the_way_out(table: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsInvalid, match=why):
-        release_rules(table, ("like", "dislike"))
+        release_rules(table, ("like", "dislike"), ("mood",))
 
 
 def test_rules_are_data() -> None:

@@ -8,8 +8,10 @@ from time import perf_counter
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
+from bondhu.equations.corrections import bonferroni
 from bondhu.errors import InvalidInput
 from bondhu.experiments.effects import Effect, Looks, Metric, effects_of
+from bondhu.experiments.exposures import Exposures, segments_of
 from bondhu.experiments.ratio import ratio_check
 from bondhu.log.join import only
 from bondhu.ports import Deployment
@@ -30,7 +32,7 @@ def trial_facts(deployment: Deployment, step: Step, rules: ReleaseRules, now: fl
     records = deployment.log.read(deployment.domain.name, step.began, np.nextafter(now, np.inf))
     given = records.variant.among(TRIAL) & (records.time >= step.since)
     earlier = deployment.log.read(deployment.domain.name, step.began - BEFORE * DAY, step.began)
-    about = About(signals=tuple(rules.guardrails), holdout=rules.holdout)
+    about = About(signals=tuple(rules.guardrails), fields=rules.groups, holdout=rules.holdout)
     settled, exposures = exposed(deployment, records, about, now, earlier)
     looks = Looks(confidence=rules.confidence)
     metrics = [Metric("reward"), *(Metric(name, higher_is_better=False) for name in rules.guardrails)]
@@ -45,8 +47,16 @@ def trial_facts(deployment: Deployment, step: Step, rules: ReleaseRules, now: fl
         failed=int((given & ~records.version.among(step.version)).sum()),
         reward=known.get("reward", NOTHING),
         guardrails={name: known.get(name, NOTHING) for name in rules.guardrails},
+        groups=_groups(exposures, rules) if exposures is not None else {},
         mismatch=split.sentence if split and split.mismatch else None,
     )
+
+
+def _groups(exposures: Exposures, rules: ReleaseRules) -> dict[str, Bounds]:
+    """The effect within each group; all that is said of them holds together, at every look."""
+    parts = segments_of(exposures, rules.groups)
+    looks = Looks(confidence=bonferroni(rules.confidence, max(len(parts), 1)))
+    return {name: _bounds(effects_of(part, [Metric("reward")], looks)[0]) for name, part in parts.items()}
 
 
 def _bounds(found: Effect) -> Bounds:

@@ -24,6 +24,7 @@ class ReleaseRules:
     maximum_error_rate: float = 0.01  # share of its decisions that a version could not make
     maximum_milliseconds: float = 20.0  # that one decision may take it, in shadow
     guardrails: Mapping[str, float] = field(default_factory=dict)  # signal: how much more of it a decision may bring
+    groups: tuple[str, ...] = ()  # fields of the context: taken back where a group by one of them surely loses
     confidence: float = 0.99  # of what is said of a trial at every look at once: one in 100 is taken back for nothing
     apprentice: bool = False  # follow the application's own choice, where it says so, until a version is live
     holdout: float = 0.0  # share of people who always meet the rule
@@ -63,6 +64,7 @@ class Trial(NamedTuple):
     failed: int  # of those: the live version had to decide in its place
     reward: Bounds  # reward of a decision, beside the live version
     guardrails: Mapping[str, Bounds]  # by signal: how much more of it a decision brings
+    groups: Mapping[str, Bounds] = {}  # reward of a decision beside the live version within groups, "field = value"
     mismatch: str | None = None  # what is wrong with how people were split, if anything surely is
 
 
@@ -109,7 +111,8 @@ def after_shadow(shadow: Shadow, rules: ReleaseRules) -> Move:
 def after_trial(step: Step, trial: Trial, rules: ReleaseRules) -> Move:
     """To the next share, to everybody, back, or wait. What hurts people comes first and waits for nothing."""
     figures = {**trial._asdict(), "reward": trial.reward._asdict(), "share": step.share}
-    figures["guardrails"] = {name: each._asdict() for name, each in trial.guardrails.items()}
+    for name in ("guardrails", "groups"):
+        figures[name] = {key: each._asdict() for key, each in figures[name].items()}
     hurt = _hurt(trial, rules)
     if hurt:
         return Move("withdrawn", None, hurt, figures)
@@ -134,6 +137,9 @@ def _hurt(trial: Trial, rules: ReleaseRules) -> tuple[str, ...]:
         found.append(f"It could not make {trial.failed:,} of {trial.made:,} decisions.")
     if trial.reward.high < 0:
         found.append(f"Its reward of a decision differs by {trial.reward} from the live version's: it surely loses.")
+    for name, bounds in trial.groups.items():
+        if bounds.high < 0:
+            found.append(f"Where {name} its reward of a decision differs by {bounds}: they surely lose.")
     for name, bounds in trial.guardrails.items():
         if bounds.low > rules.guardrails[name]:
             allowed = f"more than the {rules.guardrails[name]:+.4g} that are tolerated"

@@ -12,6 +12,7 @@ from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE, Traffic
 from bondhu.release.loop import Look
 from bondhu.screen import COLOURS, console, facts, moment, say, table
+from bondhu.watching import Watched
 
 MOVED = {
     "wait": "waits",
@@ -30,6 +31,24 @@ def look(found: Look | None) -> None:
     console.print(f"[bold]{escape(found.version)}[/] {MOVED[found.move.kind]}.")
     for reason in found.move.reasons:
         console.print(f"  · {escape(reason)}", soft_wrap=True)
+
+
+def watched(found: Watched) -> None:
+    """What drifted or fell, and what was done about it."""
+    colours = {"critical": "red", "warning": "yellow", "info": "dim"}
+    if not found.findings:
+        console.print("[green]Nothing drifted, and no reward fell.[/]")
+    for each in found.findings:
+        about = f" ({escape(each.subject)})" if each.subject else ""
+        console.print(
+            f"[bold {colours[each.severity]}]{escape(each.kind)}[/]{about}: {escape(each.title)}", soft_wrap=True
+        )
+        for line in each.evidence:
+            say(f"  · {line}")
+    if found.taken_back:
+        say(f"{found.taken_back} was taken back.")
+    if found.failed:
+        say(f"These could not be told: {', '.join(found.failed)}.")
 
 
 def standing(traffic: Traffic) -> str:

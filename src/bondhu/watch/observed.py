@@ -1,0 +1,189 @@
+"""A stretch of decisions as columns to watch: who, where, what was done, what was said, and what it was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import MultiDiscrete
+
+from bondhu.errors import InvalidInput
+from bondhu.log.delays import arrived, learn
+from bondhu.log.join import only
+from bondhu.log.rewards import hear
+from bondhu.ports import Domain
+from bondhu.types import Booleans, Columns, Floats, Integers, Names, Records
+
+COUNTED = ("unfit",)  # fields that are no columns
+
+
+@dataclass(frozen=True)
+class Observed:
+    """T decisions in order of arrival."""
+
+    time: Floats  # [T] seconds
+    context: Mapping[str, Names]  # by field: the category, or the bin of a number
+    numbers: Mapping[str, Floats]  # by field, of numbers only: the number itself
+    action: Names  # [T]
+    probability: Floats  # [T] of the action taken
+    version: Names  # [T]
+    variant: Names  # [T] "live", "trial" or "holdout"
+    user: Integers  # [T] the same number for the same person in every stretch; a session's where nobody is known
+    settled: Booleans  # [T] nothing that is said from now on changes the reward
+    reward: Floats  # [T] NaN where it is not settled
+    heard: Booleans  # [T] whether anything was said in time so far
+    delay: Floats  # [T] seconds until the first feedback in time; NaN where there is none
+    said: Mapping[str, Integers]  # by signal: how often it was said in time
+    worth: Mapping[str, Floats]  # by signal: weight x value of what was said in time
+    late: Integers  # [T] feedback that came after the wait
+    unfit: int = 0  # decisions left out, because their context is not what the domain declares now
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take(self, rows: Integers | Booleans) -> Observed:
+        """These rows only."""
+        number = np.arange(len(self))[rows]
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Observed(**{name: part if name in COUNTED else _rows(part, number) for name, part in parts.items()})
+
+    def between(self, start: float, end: float) -> Observed:
+        """The decisions with start <= time < end."""
+        return self.take((self.time >= start) & (self.time < end))
+
+    def known(self) -> Observed:
+        """The settled ones."""
+        return self.take(self.settled)
+
+    def by(self, *variants: str) -> Observed:
+        """The decisions of these variants."""
+        return self.take(self.variant.among(*variants))
+
+
+def _rows(part: Any, rows: Integers) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _rows(column, rows) for name, column in part.items()}
+    return part.take(rows) if isinstance(part, Names) else part[rows]
+
+
+def observe(domain: Domain, records: Records, start: float, end: float, now: float | None = None) -> Observed:
+    """The decisions with start <= time < end as they look at `now` (else at `end`): later feedback is unheard.
+
+    Rewards are those of the reward join: missing feedback counts as the default once the wait is over.
+    """
+    now = end if now is None else now
+    fit, columns = _decoded(domain, records, (records.time >= start) & (records.time < end))
+    unfit = int(((records.time >= start) & (records.time < end)).sum() - fit.sum())
+    seen = only(_until(records, now), fit)
+    reward = domain.reward
+    settles = seen.time + reward.wait
+    settled = settles <= now
+    in_time = arrived(reward, learn(reward, seen, now)) if reward.delay_horizon else {}
+    heard = hear(reward, seen, settles, settled, in_time)
+    row, rows = seen.feedback_decision, len(seen.time)
+    timely = seen.feedback_time <= settles[row]
+    scored = seen.feedback_signal.among(*reward.signals)
+    delay = np.full(rows, np.inf)
+    np.minimum.at(delay, row[timely & scored], (seen.feedback_time - seen.time[row])[timely & scored])
+    return Observed(
+        time=seen.time,
+        context=_coded(domain, columns),
+        numbers={name: each for name, each in columns.items() if each.ndim == 1 and each.dtype.kind == "f"},
+        action=seen.action,
+        probability=seen.probability,
+        version=seen.version,
+        variant=seen.variant,
+        user=_people(seen),
+        settled=settled,
+        reward=np.where(settled, heard.reward, np.nan),
+        heard=np.isfinite(delay),
+        delay=np.where(np.isfinite(delay), delay, np.nan),
+        said={name: _count(seen, name, timely) for name in reward.signals},
+        worth={name: _worth(domain, seen, name, timely) for name in reward.signals},
+        late=np.bincount(row[scored & ~timely], minlength=rows),
+        unfit=unfit,
+    )
+
+
+def _until(records: Records, now: float) -> Records:
+    """Without the feedback that came after `now`."""
+    heard = records.feedback_time <= now
+    if heard.all():
+        return records
+    parts = {each.name: getattr(records, each.name) for each in fields(records)}
+    of_feedback = {name: _rows(part, np.flatnonzero(heard)) for name, part in parts.items() if name[:9] == "feedback_"}
+    return Records(**{**parts, **of_feedback})
+
+
+def _decoded(domain: Domain, records: Records, inside: Booleans) -> tuple[Booleans, Columns]:
+    """The rows whose context the domain knows `[T]`, and their columns."""
+    rows = np.flatnonzero(inside).tolist()
+    contexts = [records.context[row] for row in rows]
+    try:
+        return inside, domain.columns(contexts)
+    except InvalidInput:
+        good = [row for row, context in zip(rows, contexts, strict=True) if _fits(domain, context)]
+        fit = np.zeros(len(inside), bool)
+        fit[good] = True
+        return fit, domain.columns([records.context[row] for row in good])
+
+
+def _fits(domain: Domain, context: bytes) -> bool:
+    try:
+        domain.columns([context])
+    except InvalidInput:
+        return False
+    return True
+
+
+def _coded(domain: Domain, columns: Columns) -> dict[str, Names]:
+    encoder = domain.encoder(MultiDiscrete)
+    codes = encoder.many(columns)
+    sizes = encoder.space.nvec.tolist()  # type: ignore[attr-defined]  # of a MultiDiscrete
+    declared = {each["name"]: each for each in domain.describe().get("fields", ())}
+    return {
+        name: Names(codes[:, number], _labels(declared.get(name, {}), sizes[number]))
+        for number, name in enumerate(columns)
+    }
+
+
+def _labels(declared: Mapping[str, Any], size: int) -> Sequence[str]:
+    """What each code of a field means."""
+    if declared.get("kind") == "category":
+        return [str(each) for each in declared["values"]]
+    if declared.get("kind") == "number":
+        low, high = declared["range"]
+        cuts = declared.get("edges") or [low + (high - low) / size * number for number in range(1, size)]
+        return [f"{below:g} to {above:g}" for below, above in pairwise([low, *cuts, high])]
+    return [str(number) for number in range(size)]
+
+
+def _people(records: Records) -> Integers:
+    """A number of each row's person that does not depend on the stretch it is read in."""
+    user, session = (
+        np.array([_number(f"{kind}:{each}") for each in column.values], np.int64)[column.codes]
+        for kind, column in (("user", records.user), ("session", records.session))
+    )
+    return np.where(records.user.among("", None), session, user)
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _count(records: Records, signal: str, timely: Booleans) -> Integers:
+    return np.bincount(records.feedback_decision[_of(records, signal, timely)], minlength=len(records.time))
+
+
+def _worth(domain: Domain, records: Records, name: str, timely: Booleans) -> Floats:
+    these, signal = _of(records, name, timely), domain.reward.signals[name]
+    value = signal.weight * np.clip(records.feedback_value[these], signal.low, signal.high)
+    return np.bincount(records.feedback_decision[these], value, len(records.time)).astype(np.float64)
+
+
+def _of(records: Records, signal: str, timely: Booleans) -> Integers:
+    return np.flatnonzero(timely & records.feedback_signal.among(signal))
