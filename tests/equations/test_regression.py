@@ -138,3 +138,45 @@ def test_cross_fit_predictions_find_the_rewards():
     predicted = regression.cross_fit(design, regression.by_fold(design, action, reward, fold, 5), fold)
     truth = 0.3 * codes[:, :1] - 0.2 * (codes[:, 1:2] == 2) + 0.1 * np.arange(5)
     assert np.sqrt(np.mean((predicted - truth) ** 2)) < 0.02  # noise 0.1, about 50 coefficients, 4,000 rows
+
+
+def test_a_prediction_of_codes_is_that_of_their_matrix():
+    codes, action, reward = problem(rows=3_000)
+    places, matrix = regression.design(codes, 5), regression.features(codes, 5)
+    assert places.shape == matrix.shape
+    fold = regression.folds(np.arange(3_000) // 2)
+    weight = np.random.default_rng(1).random(3_000)
+    for weights in (None, weight):
+        counted = regression.by_fold(places, action, reward, fold, 5, weights)
+        multiplied = regression.by_fold(matrix, action, reward, fold, 5, weights)
+        assert counted[3].gram == pytest.approx(multiplied[3].gram, abs=1e-9)
+        assert counted[3].cross == pytest.approx(multiplied[3].cross, abs=1e-9)
+        found = regression.cross_fit(places, counted, fold)
+        assert found == pytest.approx(regression.cross_fit(matrix, multiplied, fold), abs=1e-9)
+    model = regression.solve(regression.moments(places, action, reward, 5), 10.0)
+    expected = matrix @ model.T
+    for design in (places, matrix):
+        assert regression.predict(design, model) == pytest.approx(expected, abs=1e-12)
+        taken = regression.predict_taken(design, model, action)
+        assert taken == pytest.approx(expected[np.arange(3_000), action], abs=1e-12)
+        assert regression.moved_by(design, expected) == pytest.approx(expected.T @ matrix, rel=1e-9)
+
+
+def test_a_row_of_weight_two_counts_like_two_rows():
+    codes, action, reward = problem(rows=60)
+    twice = np.concatenate([np.arange(60), np.arange(20)])
+    weight = np.where(np.arange(60) < 20, 2.0, 1.0)
+    for design in (regression.design(codes, 5), regression.features(codes, 5)):
+        weighted = regression.moments(design, action, reward, 5, weight)
+        repeated = regression.moments(regression.features(codes, 5)[twice], action[twice], reward[twice], 5)
+        assert weighted.gram == pytest.approx(repeated.gram)
+        assert weighted.cross == pytest.approx(repeated.cross)
+
+
+@pytest.mark.parametrize("size", [1, 7, 140, regression.LARGE + 1])
+def test_inverses_undo_their_matrices(size):
+    root = np.random.default_rng(size).normal(size=(2, size, size))
+    matrices = root @ root.swapaxes(1, 2) + np.eye(size)
+    found = regression.inverses(matrices)
+    assert found @ matrices == pytest.approx(np.tile(np.eye(size), (2, 1, 1)), abs=1e-8)
+    assert found == pytest.approx(found.swapaxes(1, 2), abs=1e-10)

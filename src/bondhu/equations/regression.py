@@ -1,5 +1,7 @@
 """The expected reward of every action by ridge regression in closed form: one model all actions share, and for each
 action its own deviation from it, shrunk towards none. Models are coefficients `[A, F]`; predictions `features @ c.T`.
+
+Codes become indicators, which are counted; floats a matrix, which is multiplied. A function takes either as a design.
 """
 
 from __future__ import annotations
@@ -8,12 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bondhu.compiled import compiled
+from bondhu.equations.indicators import (
+    Indicators,
+    dense,
+    grouped,
+    in_threads,
+    indicators,
+    of_action,
+    predictions,
+    pulled,
+)
 from bondhu.types import Array, Floats, Integers
+
+Design = Floats | Indicators  # [T, F]
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # pseudo-rows of "this action is like the others" to choose from
 FOLDS = 5
+LARGE = 256  # columns from which blocks of a matrix pay
 ENTRIES = 1 << 19  # at most this many numbers in the Gram matrices of all actions: 4 MB
-HASH = 2_654_435_761  # multiplicative, by the golden ratio of 2^32 (Knuth, volume 3, section 6.4)
 
 
 class Moments(NamedTuple):
@@ -29,10 +44,16 @@ def features(observation: Array, actions: int) -> Floats:
     The width is `sqrt(ENTRIES / actions)` columns. Indicators that need more share columns by a multiplicative hash and
     floats by a signed one (Weinberger et al. 2009); where they need fewer, the rest holds pairs of codes, hashed.
     """
+    found = design(observation, actions)
+    return dense(found) if isinstance(found, Indicators) else found
+
+
+def design(observation: Array, actions: int) -> Design:
+    """The same as `features`, with codes kept as the places of their ones."""
     width = max(int((ENTRIES / actions) ** 0.5) - 1, 8)
     observation = observation.reshape(len(observation), -1)  # features of each action side by side, where it has any
     if np.issubdtype(observation.dtype, np.integer):
-        return _indicators(observation, width)
+        return indicators(observation, width)
     spread = observation.std(0)
     scaled = (observation - observation.mean(0)) / np.where(spread > 0, spread, 1.0)
     if scaled.shape[1] > width:
@@ -43,48 +64,21 @@ def features(observation: Array, actions: int) -> Floats:
     return np.hstack([np.ones((len(scaled), 1)), scaled])
 
 
-def _indicators(codes: Integers, width: int) -> Floats:
-    codes = codes.astype(np.int64)
-    sizes = codes.max(0, initial=0) + 1
-    column = codes + np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    single = min(int(sizes.sum()), width)
-    if sizes.sum() > width:
-        column = _hashed(column, width)
-    pairs = _pairs(codes, sizes)
-    left = min(width - single, int(pairs.max(initial=-1)) + 1)
-    matrix = np.zeros((len(codes), 1 + single + left))
-    matrix[:, 0] = 1
-    rows = np.arange(len(codes))[:, None]
-    matrix[rows, 1 + column] = 1
-    if left:
-        matrix[rows, 1 + single + _hashed(pairs, left)] = 1
-    return matrix
-
-
-def _pairs(codes: Integers, sizes: Integers) -> Integers:
-    """A number for each pair of codes of a row: `[T, F] -> [T, F (F - 1) / 2]`."""
-    first, second = np.triu_indices(codes.shape[1], 1)
-    start = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])[:-1]
-    return np.asarray(start + codes[:, first] * sizes[second] + codes[:, second])
-
-
-def _hashed(number: Integers, size: int) -> Integers:
-    """Below `size`."""
-    return (number * HASH % (1 << 32)) * size >> 32
-
-
-def moments(design: Floats, action: Integers, reward: Floats, actions: int) -> Moments:
-    """Gram matrix and cross moment of each action: `[T, F], [T], [T] -> [A, F, F], [A, F]`."""
+def moments(design: Design, action: Integers, reward: Floats, actions: int, weight: Floats | None = None) -> Moments:
+    """Gram matrix and cross moment of each action, rows weighted: `[T, F], [T], [T], [T] -> [A, F, F], [A, F]`."""
     order = np.argsort(action, kind="stable")
     bounds = np.searchsorted(action[order], np.arange(actions + 1))
+    if isinstance(design, Indicators):
+        return Moments(*grouped(design, reward, order, bounds, weight))
     gram = np.zeros((actions, design.shape[1], design.shape[1]))
     cross = np.zeros((actions, design.shape[1]))
     for each in range(actions):
         rows = order[bounds[each] : bounds[each + 1]]
         if len(rows):
             chosen = design[rows]
-            gram[each] = chosen.T @ chosen
-            cross[each] = reward[rows] @ chosen
+            weighted = chosen if weight is None else weight[rows, None] * chosen
+            gram[each] = weighted.T @ chosen
+            cross[each] = reward[rows] @ weighted
     return Moments(gram, cross)
 
 
@@ -94,24 +88,57 @@ def solve(sums: Moments, penalty: float, ridge: float = 1.0) -> Floats:
     `sum_t (r_t - x_t' c_{a_t})^2 + ridge |theta|^2 + sum_a (penalty |gamma_a|^2)`
 
     where constants are nearly free: 1e-6 for the shared one, 1 for each action's. Hoerl & Kennard (1970); theta comes
-    first, from the Schur complement `sum_a D P_a^-1 G_a + ridge` with `P_a = G_a + D`, `D = penalty I`.
+    first, from the Schur complement `sum_a (D - D P_a^-1 D) + ridge` with `P_a = G_a + D`, `D = penalty I`.
     """
     actions, width = sums.cross.shape
     own = np.full(width, penalty)
     shared = np.full(width, ridge)
     own[0], shared[0] = 1.0, 1e-6
-    both = np.concatenate([sums.gram, sums.cross[:, :, None]], axis=2)
-    solved = np.linalg.solve(sums.gram + np.diag(own), both)
-    left = own[:, None] * solved.sum(0)
-    theta = np.linalg.solve(left[:, :-1] + np.diag(shared), left[:, -1])
-    deviation = solved[:, :, -1] - (solved[:, :, :-1] @ theta).reshape(actions, width)
-    return np.asarray(theta + deviation)
+    inverse = inverses(sums.gram + np.diag(own))
+    left = actions * np.diag(own) - own[:, None] * inverse.sum(0) * own
+    theta = inverses((left + np.diag(shared))[None])[0] @ (own * np.einsum("afg,ag->f", inverse, sums.cross))
+    return np.asarray(theta + np.einsum("afg,ag->af", inverse, sums.cross - sums.gram @ theta))
+
+
+def inverses(matrices: Floats) -> Floats:
+    """Of symmetric positive definite ones, `[A, F, F]`, by sweeping every pivot (Goodnight 1979); LAPACK if large."""
+    if matrices.shape[1] > LARGE:
+        return np.linalg.inv(matrices)
+    swept = np.array(matrices, np.float64)
+    sweep = compiled(_sweep)
+    in_threads(len(swept), swept.size, lambda part: sweep(swept[part]))
+    return swept
+
+
+def _sweep(matrices: Floats) -> None:
+    """Each to its inverse, in place; plain Python, to be compiled. Works on the lower triangles."""
+    size = matrices.shape[1]
+    column = np.empty(size)
+    for matrix in matrices:
+        for k in range(size):
+            pivot = matrix[k, k]
+            for i in range(size):
+                column[i] = matrix[k, i] if i < k else matrix[i, k]
+            for i in range(size):
+                share = column[i] / pivot
+                line = matrix[i]
+                for j in range(i + 1):
+                    line[j] -= share * column[j]
+            for i in range(size):
+                if i < k:
+                    matrix[k, i] = column[i] / pivot
+                else:
+                    matrix[i, k] = column[i] / pivot
+            matrix[k, k] = -1.0 / pivot
+        for i in range(size):
+            for j in range(i + 1):
+                matrix[i, j] = matrix[j, i] = -matrix[i, j]
 
 
 def squared_error(coefficients: Floats, sums: Moments) -> float:
     """`sum_t (r_t - x_t' c_{a_t})^2 - sum_t r_t^2`: enough to compare models on the same rows."""
-    bent = np.einsum("af,afg,ag->", coefficients, sums.gram, coefficients, optimize=True)
-    return float(bent - 2 * np.sum(coefficients * sums.cross))
+    bent = (sums.gram @ coefficients[:, :, None])[:, :, 0]
+    return float(np.sum(coefficients * (bent - 2 * sums.cross)))
 
 
 def choose_penalty(train: Moments, held: Moments) -> float:
@@ -124,9 +151,14 @@ def folds(session: Integers) -> Integers:
     return np.asarray(np.unique(session, return_inverse=True)[1] % FOLDS)
 
 
-def by_fold(design: Floats, action: Integers, reward: Floats, fold: Integers, actions: int) -> list[Moments]:
+def by_fold(
+    design: Design, action: Integers, reward: Floats, fold: Integers, actions: int, weight: Floats | None = None
+) -> list[Moments]:
     """Moments of each fold's rows."""
-    return [moments(design[fold == each], action[fold == each], reward[fold == each], actions) for each in range(FOLDS)]
+    both: Integers = (fold * actions + action).astype(np.int16 if FOLDS * actions < 1 << 15 else np.int64)  # sorts fast
+    sums = moments(design, both, reward, FOLDS * actions, weight)
+    parts = [slice(each * actions, (each + 1) * actions) for each in range(FOLDS)]
+    return [Moments(sums.gram[part], sums.cross[part]) for part in parts]
 
 
 def total(parts: list[Moments], *without: int) -> Moments:
@@ -135,12 +167,36 @@ def total(parts: list[Moments], *without: int) -> Moments:
     return Moments(sum(part.gram for part in kept), sum(part.cross for part in kept))  # type: ignore[arg-type]  # never 0
 
 
-def cross_fit(design: Floats, parts: list[Moments], fold: Integers) -> Floats:
+def cross_fit(design: Design, parts: list[Moments], fold: Integers) -> Floats:
     """Predictions `[T, A]` of each row by the model of the other folds, its penalty chosen inside those as well."""
-    predicted = np.empty((len(design), len(parts[0].cross)))
+    models = []
     for each in range(FOLDS):
         inner = (each + 1) % FOLDS
         penalty = choose_penalty(total(parts, each, inner), parts[inner])
+        models.append(solve(total(parts, each), penalty))
+    if isinstance(design, Indicators):
+        return predictions(design, np.stack(models), fold)
+    predicted = np.empty((len(design), len(parts[0].cross)))
+    for each, model in enumerate(models):
         rows = fold == each
-        predicted[rows] = design[rows] @ solve(total(parts, each), penalty).T
+        predicted[rows] = design[rows] @ model.T
     return predicted
+
+
+def predict(design: Design, coefficients: Floats) -> Floats:
+    """`x_t' c_a` of every action: `[T, F], [A, F] -> [T, A]`."""
+    if isinstance(design, Indicators):
+        return predictions(design, coefficients[None], np.zeros(design.shape[0], np.int64))
+    return np.asarray(design @ coefficients.T)
+
+
+def predict_taken(design: Design, coefficients: Floats, action: Integers) -> Floats:
+    """`x_t' c_{a_t}` of one action a row: `[T, F], [A, F], [T] -> [T]`."""
+    if isinstance(design, Indicators):
+        return of_action(design, coefficients, action)
+    return np.asarray(np.einsum("tf,tf->t", design, coefficients[action]))
+
+
+def moved_by(design: Design, target: Floats) -> Floats:
+    """`sum_t target[t, a] x_t`: what a weight on each action sums up to, `[T, F], [T, A] -> [A, F]`."""
+    return pulled(design, target) if isinstance(design, Indicators) else np.asarray(target.T @ design)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.equations.intervals import empirical_bernstein, student
-from bondhu.equations.weights import effective_samples, importance
+from bondhu.equations.intervals import empirical_bernstein, skewness_corrected, student
+from bondhu.equations.weights import calibration, effective_samples, importance, tail_shape
 from bondhu.types import Batch, Estimate, Floats, Policy
 
 # Below, an answer is noise (95 % intervals are +-0.28 standard deviations of the reward wide at 50) and they are too
@@ -19,6 +20,12 @@ MINIMUM_EFFECTIVE_SAMPLES = 50.0
 EVENTS = 0.1  # rows that earned something unusual, for each effective sample that is asked for
 STRAY = 0.1  # how far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy
 SURE = 0.999  # confidence beyond which it is not chance
+# Above this Pareto shape of the weights' tail, means of feasible samples do not settle (Vehtari et al. 2024).
+HEAVY = 0.7
+# A tail does no harm while its heaviest row counts for less than this share of all. Softmax policies of five standard
+# normal features and 27 actions, 1,000 to 20,000 rows: of logs on which 95 % intervals of IPS held the truth in 93 % or
+# more, 0.0 % were refused; of those on which they did in 57-80 %, 13-100 %.
+LARGEST = 0.05
 
 
 class Support(NamedTuple):
@@ -31,17 +38,20 @@ class Support(NamedTuple):
 
 def support(policy: Policy, batch: Batch, minimum: float) -> Support:
     """Importance weights of the batch, or the reason why it cannot say what the policy is worth."""
-    broken = _broken(batch)
-    if broken:
-        return Support(np.empty(0), np.nan, broken)
+    fault = broken(batch)
+    if fault:
+        return Support(np.empty(0), np.nan, fault)
     chance = policy.probability(batch.observation, batch.allowed, batch.action)
     if not np.all((chance >= 0) & (chance <= 1 + 1e-9)):  # false for NaN too
         row = int(np.argmin((chance >= 0) & (chance <= 1 + 1e-9)))
         return Support(np.empty(0), np.nan, f"The policy gives probability {chance[row]} to the action of row {row}.")
-    weights = importance(chance, batch.probability)
+    return weighed(importance(chance, batch.probability), batch, minimum)
+
+
+def weighed(weights: Floats, batch: Batch, minimum: float) -> Support:
+    """What these importance weights `[T]` of a batch that is not broken are worth."""
     effective = effective_samples(weights)
     forced = int((batch.probability >= 1).sum())
-    stray, surely = _stray(weights, batch, forced)
     if forced == len(batch) and bool((weights < 1 - 1e-9).any()):
         reason = (
             "The log contains no exploration: every decision was taken with probability 1, so nothing is known of the "
@@ -51,17 +61,21 @@ def support(policy: Policy, batch: Batch, minimum: float) -> Support:
     if effective == 0:
         reason = f"No overlap: the policy never takes the action that was logged, in any of {len(batch):,} decisions."
         return Support(weights, np.nan, reason)
+    wrong = _miscalibrated(batch)
+    if wrong:
+        return Support(weights, np.nan, wrong)
+    stray, surely = _stray(weights, batch, forced)
     if effective < minimum:
         reason = (
             f"The {len(batch):,} decisions are worth {effective:.1f} effective samples for this policy, fewer than "
             f"{minimum:g}. Collect more decisions, or judge a policy closer to the one that acted."
         )
         return Support(weights, effective, reason)
-    rare = None if stray else _rare(batch, weights, EVENTS * minimum)
-    return Support(weights, np.nan if surely else effective, stray or rare)
+    doubt = stray or _rare(batch, weights, EVENTS * minimum) or _heavy(weights)
+    return Support(weights, np.nan if surely else effective, doubt)
 
 
-def _broken(batch: Batch) -> str | None:
+def broken(batch: Batch) -> str | None:
     """The first row that cannot be a logged decision."""
     if len(batch) == 0:
         return "There are no settled decisions to judge with. Wait until feedback has settled, or widen the window."
@@ -88,8 +102,10 @@ def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool
     possible could average 1. Otherwise more decisions will tell.
     """
     mean = float(weights.mean())
-    low, high = student(weights, SURE, batch.session)
-    if abs(mean - 1) <= STRAY or low <= 1 <= high:
+    low, high = student(weights, SURE, batch.session) if abs(mean - 1) > STRAY else (-np.inf, np.inf)
+    if not low <= 1 <= high:  # few heavy rows make for a skewed mean
+        low, high = skewness_corrected(weights, SURE, batch.session)
+    if low <= 1 <= high:
         return None, False
     heaviest = 1.0 / float(batch.probability.min())
     if mean < 1 <= empirical_bernstein(weights, SURE, (0.0, heaviest))[1]:
@@ -102,6 +118,36 @@ def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool
         f"{high:.3f}) where 1 is expected. Either the policy takes actions the log never tried ({forced:,} decisions "
         "were logged with probability 1), or the logged probabilities are wrong."
     ), True
+
+
+def _miscalibrated(batch: Batch) -> str | None:
+    """An action that was logged more often than its own probabilities allow: mu cannot be right.
+
+    Fewer times says less: where the log never tries an action, nothing is wrong with its probabilities.
+    """
+    mean, error = calibration(batch.action, batch.probability, batch.allowed, batch.session)
+    sure = NormalDist().inv_cdf(1 - (1 - SURE) / len(mean))  # for all actions at once (Bonferroni)
+    worst = int(np.argmax(mean - sure * error))
+    if mean[worst] - sure * error[worst] <= 1 or mean[worst] <= 1 + STRAY:
+        return None
+    return (
+        f"The logged probabilities are wrong: decisions with action {worst} count, each 1 / probability times, for "
+        f"{mean[worst]:.3f} (standard error {error[worst]:.3f}) of the decisions that allowed it, where 1 is expected. "
+        "Log the probability under which each action was really drawn."
+    )
+
+
+def _heavy(weights: Floats) -> str | None:
+    """Weights with so heavy a tail that the heaviest are still to come, and will outweigh those that are here."""
+    largest = float(weights.max() / weights.sum())
+    shape = tail_shape(weights) if largest > LARGEST else -np.inf
+    if shape <= HEAVY:
+        return None
+    return (
+        f"The importance weights have a heavy tail (Pareto shape {shape:.2f}, above {HEAVY:g}): one decision counts "
+        f"for {largest:.1%} of all, and heavier ones are still to come. Collect more decisions, explore more, or judge "
+        "a policy closer to the one that acted."
+    )
 
 
 def _rare(batch: Batch, weights: Floats, minimum: float) -> str | None:
@@ -132,6 +178,6 @@ def refusal(reason: str, effective: float) -> Estimate:
 
 
 def estimate(terms: Floats, batch: Batch, confidence: float, effective: float) -> Estimate:
-    """The mean of the terms, with Student's interval over sessions."""
-    low, high = student(terms, confidence, batch.session)
+    """The mean of the terms, with an interval over sessions that allows for their skewness."""
+    low, high = skewness_corrected(terms, confidence, batch.session)
     return Estimate(float(terms.mean()), low, high, effective, terms)

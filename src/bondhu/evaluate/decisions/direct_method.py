@@ -43,7 +43,7 @@ class DirectMethod:
             return refusal(refused, effective)
         target = policy.distribution(batch.observation, batch.allowed)
         if self.model is not None:
-            return estimate((target * self.model(batch)).sum(1), batch, self.confidence, effective)
+            return estimate(np.einsum("ta,ta->t", target, self.model(batch)), batch, self.confidence, effective)
         terms, implied, error = _regressed(target, batch)
         low, high = student((weights - implied) * error, FIT, batch.session)
         slight = SLIGHT * float(np.abs(batch.reward).max())
@@ -58,14 +58,13 @@ class DirectMethod:
 
 def _regressed(target: Floats, batch: Batch) -> tuple[Floats, Floats, Floats]:
     """Terms `[T]` of the estimate, the weights `omega [T]` that it gives the rewards, and the model's errors `[T]`."""
-    actions, rows = target.shape[1], np.arange(len(batch))
-    design = regression.features(batch.observation, actions)
-    fold = regression.folds(batch.session)
-    parts = regression.by_fold(design, batch.action, batch.reward, fold, actions)
+    actions = target.shape[1]
+    design = regression.design(batch.observation, actions)
+    parts = regression.by_fold(design, batch.action, batch.reward, regression.folds(batch.session), actions)
     penalty = regression.choose_penalty(regression.total(parts, 0), parts[0])
     whole = regression.total(parts)
-    predicted = design @ regression.solve(whole, penalty).T
-    pulled = regression.solve(regression.Moments(whole.gram, target.T @ design), min(regression.PENALTIES))
-    implied = np.einsum("tf,tf->t", design, pulled[batch.action])
-    error = batch.reward - predicted[rows, batch.action]
-    return (target * predicted).sum(1) + implied * error, implied, error
+    model = regression.solve(whole, penalty)
+    needed = regression.Moments(whole.gram, regression.moved_by(design, target))
+    implied = regression.predict_taken(design, regression.solve(needed, min(regression.PENALTIES)), batch.action)
+    error = batch.reward - regression.predict_taken(design, model, batch.action)
+    return np.einsum("ta,ta->t", target, regression.predict(design, model)) + implied * error, implied, error

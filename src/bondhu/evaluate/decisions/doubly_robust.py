@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from bondhu.evaluate.models import Model, cross_fitted
+from bondhu.evaluate.models import Model, cross_fitted, direct
 from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, estimate, refusal, support
 from bondhu.types import Batch, Estimate, Policy
 
@@ -31,7 +29,5 @@ class DoublyRobust:
         weights, effective, refused = support(policy, batch, self.minimum_effective_samples)
         if refused:
             return refusal(refused, effective)
-        predicted = self.model(batch)
-        direct = (policy.distribution(batch.observation, batch.allowed) * predicted).sum(1)
-        error = batch.reward - predicted[np.arange(len(batch)), batch.action]
-        return estimate(direct + weights * error, batch, self.confidence, effective)
+        values, error = direct(policy, batch, self.model)
+        return estimate(values + weights * error, batch, self.confidence, effective)

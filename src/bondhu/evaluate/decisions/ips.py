@@ -18,6 +18,7 @@ class InversePropensity:
     name: ClassVar[str] = "ips"
     scope: ClassVar[str] = "decision"
     adaptive: ClassVar[bool] = False
+    tunes: ClassVar[tuple[str, tuple[float, ...]]] = ("clip", (inf, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0))
 
     confidence: float = 0.95  # of the interval
     clip: float = inf  # largest weight; finite: narrower, and biased towards a reward of 0
