@@ -1,0 +1,149 @@
+"""The watch over a whole deployment: who is told what, once, and which version is taken back for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from benchmarks.injected_world import MONDAY, Arms, World
+from bondhu import settings
+from bondhu.app import App, open_app
+from bondhu.domains.recommendation import domain
+from bondhu.monitor.alerts import Alert, LogChannel, Mail, Webhook
+from bondhu.ports import Event, Task, Version
+from bondhu.registry import BASELINE
+from bondhu.settings import Alerts
+from bondhu.watch.findings import Finding
+from bondhu.watching import JOB, Blame, blame, channels_of, watch
+from tests.service.stand import Clock, opened
+
+DAY = 86_400.0
+
+
+@dataclass
+class Recorder:
+    """A channel that remembers, and may fail."""
+
+    broken: bool = False
+    said: list[Alert] = field(default_factory=list)
+    name: str = "recorder"
+
+    def send(self, alert: Alert) -> None:
+        if self.broken:
+            raise OSError("nobody there")
+        self.said.append(alert)
+
+
+def town(path: Path, fault: str, seed: int, days: int, **release: bool) -> tuple[App, Clock]:
+    """A deployment of simulated people; the new version of the world is live from the day the fault begins."""
+    world, clock = World(fault, seed), Clock(MONDAY)
+    tables = {"domain": {"extends": "recommendation"}, "exploration": {"rate": 0.1}, "release": release}
+    app = open_app(settings.from_tables(tables, path), now=clock)
+    registry, name = app.deployment.registry, domain().name
+    for each in ("v1", "v2"):
+        registry.add(Version(each, name, "tabular.q_learning", {}, {}, {}, MONDAY))
+    registry.record(name, Event(MONDAY, "promoted", "v1", "the first", {}))
+    for number in range(world.begins + days):
+        if number == world.begins and fault != "healthy":
+            registry.record(name, Event(MONDAY + number * DAY, "promoted", "v2", "the second", {}))
+        app.deployment.log.append(*world.day(number, Arms("v2" if number >= world.begins else "v1")).facts())
+    clock.now = MONDAY + (world.begins + days) * DAY
+    return app, clock
+
+
+def test_a_live_version_that_hurts_is_taken_back_and_everybody_is_told_once(tmp_path: Path) -> None:
+    app, clock = town(tmp_path, "policy", 901, 3, automatic=True)
+    recorder = Recorder()
+    watched = watch(app, [recorder])
+    assert watched.taken_back == "v2"
+    assert app.live() == "v1"
+    event = app.events()[-1]
+    assert (event.kind, event.version, event.by) == ("rolled_back", "v1", "watch")
+    assert event.reason.startswith("The reward fell by")
+    keys = [each.key for each in recorder.said]
+    assert "reward fell: policy" in keys
+    assert any(key.startswith("rolled back") for key in keys)
+    fall = next(each for each in recorder.said if each.key == "reward fell: policy")
+    assert (fall.severity, fall.runbook) == ("critical", "docs/runbook.md#reward-fell-policy")
+    clock.now += 600
+    again = watch(app, [recorder])  # what was told is known to the next process too: it is kept with the tasks
+    assert "reward fell: policy" not in [each.key for each in again.told if each.severity != "resolved"]
+    assert again.taken_back is None
+
+
+def test_without_leave_nothing_is_taken_back(tmp_path: Path) -> None:
+    app, _ = town(tmp_path, "policy", 901, 3)
+    watched = watch(app, [Recorder()])
+    assert any(each.kind == "reward fell: policy" for each in watched.findings)
+    assert (watched.taken_back, app.live()) == (None, "v2")
+
+
+def test_a_healthy_deployment_is_left_alone_and_the_look_is_kept(tmp_path: Path) -> None:
+    app, clock = town(tmp_path, "healthy", 901, 2, automatic=True)
+    recorder = Recorder()
+    watched = watch(app, [recorder])
+    assert [each for each in watched.findings if each.kind.startswith("reward")] == []
+    assert (watched.taken_back, app.live()) == (None, "v1")
+    (look,) = app.tasks.recent(JOB, 5)
+    assert (look.status, look.executed_at) == ("completed", pytest.approx(clock.now))
+
+
+def test_a_channel_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    app = opened(tmp_path)
+    app.stop(reason="a fire", by="ann")
+    broken, fine = Recorder(broken=True, name="broken"), Recorder()
+    watched = watch(app, [broken, fine])
+    assert watched.failed == ("broken",)
+    (said,) = fine.said
+    assert said.title == f"{BASELINE}: a fire"
+
+
+def test_a_training_that_failed_is_told(tmp_path: Path) -> None:
+    app = opened(tmp_path)
+    app.tasks.record(Task("rl_training", app.now(), "failed", 0, 0, 1.0, {}, "The disk is full."))
+    recorder = Recorder()
+    watch(app, [recorder])
+    assert [each.title for each in recorder.said] == ["The disk is full."]
+
+
+def finding(kind: str, subject: str = "") -> Finding:
+    return Finding(kind, subject, "critical", "It fell.", ())
+
+
+def event(kind: str, name: str, day: float, share: float | None = None) -> Event:
+    return Event(day * DAY, kind, name, "", {}, "", share)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "day", "expected"),
+    [
+        ("reward fell: policy", "", 10, Blame("v2", on_trial=False)),
+        ("reward fell: policy", "", 40, None),  # it has proved itself: what falls now is not its release
+        ("reward fell: policy", "trial", 10, Blame("v3", on_trial=True)),
+        ("reward fell: segment", "mood = sad", 10, Blame("v2", on_trial=False)),
+        ("reward fell: feedback", "", 10, None),
+        ("reward fell: traffic", "", 10, None),
+        ("reward fell: season", "", 10, None),
+        ("context drift", "mood", 10, None),
+    ],
+)
+def test_only_a_version_that_can_be_at_fault_is_blamed(
+    kind: str, subject: str, day: float, expected: Blame | None
+) -> None:
+    events = [event("added", "v2", 0), event("promoted", "v2", 5), event("tried", "v3", 6, 0.5)]
+    assert blame(events, finding(kind, subject), day * DAY) == expected
+
+
+def test_the_baseline_is_never_blamed() -> None:
+    assert blame([], finding("reward fell: policy"), DAY) is None
+
+
+def test_channels_are_those_that_are_set() -> None:
+    assert channels_of(Alerts()) == [LogChannel()]
+    told = channels_of(
+        Alerts(webhook="https://example.org/hook", webhook_key="k", mail_host="mail.example.org", mail_to=["a@b.org"])  # type: ignore[arg-type]
+    )
+    assert [type(each) for each in told] == [LogChannel, Webhook, Mail]
+    assert "example.org/hook" not in repr(told)
