@@ -224,7 +224,7 @@ def test_the_way_of_a_version_from_training_to_rollback(run: Run, shop: Path) ->
     assert re.search(r"decisions\s+\d+ of \d+ people", done.out)
     assert "people kept back from training" in done.out
     assert "Gate: promote" in done.out
-    assert f"Put it in force with `bondhu promote {version}`." in done.out
+    assert f"Release it with `bondhu release {version}`." in done.out
 
     again = run("train")
     assert again.code == 0

@@ -34,8 +34,7 @@ with only_one(Path(sys.argv[1])):
 
 def test_the_job_is_the_published_one_and_runs_next_on_monday_at_one(tmp_path: Path) -> None:
     jobs = describe(make_scheduler(opened(tmp_path)))
-    assert len(jobs) == 1
-    assert jobs[0]["id"] == "rl_training"
+    assert [each["id"] for each in jobs] == ["rl_training", "watch"]
     assert jobs[0]["name"] == "Train RL recommendation model"
     assert jobs[0]["trigger"] == "cron[day_of_week='mon', hour='1']"
     following = datetime.fromisoformat(jobs[0]["next_run_time"])
@@ -69,7 +68,7 @@ def test_a_run_missed_while_nothing_was_up_is_made_up_for_at_the_start(tmp_path:
     app = opened(tmp_path, Clock(NOW))
     app.tasks.record(Task("rl_training", NOW - days * 86_400, "completed", 0, 0, 0.0, {}))
     jobs = make_scheduler(app)
-    assert len(describe(jobs)) == 1 + runs
+    assert len(describe(jobs)) == 2 + runs  # with the watch
     done = threading.Event()
     jobs.add_listener(lambda _: done.set())
     jobs.start(paused=True)
@@ -102,7 +101,7 @@ def test_a_missed_run_really_runs_and_only_once() -> None:
 
 
 def test_a_first_start_makes_up_for_nothing(tmp_path: Path) -> None:
-    assert [job["id"] for job in describe(make_scheduler(opened(tmp_path)))] == ["rl_training"]
+    assert [job["id"] for job in describe(make_scheduler(opened(tmp_path)))] == ["rl_training", "watch"]
 
 
 def test_another_process_holds_the_lock_until_it_is_killed(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bondhu.errors import SettingsInvalid
-from bondhu.settings import FILE, from_tables, load
 from bondhu.ruling import gate_rules
+from bondhu.settings import FILE, from_tables, load
 from tests.service.shop import problem
 
 

@@ -205,15 +205,17 @@ class _Run:
 
 
 def _interval(courses: list[_Course], share: float, confidence: float) -> Interval:
-    """Runs differ by chance, theirs and that of the part of the log that each of them saw; the part they share is the
-    same chance for all of them: `variance = share * mean(se_r^2) + s^2 / R`.
+    """Runs differ by chance and by the part of the log that each of them saw; of that, any two have `share` in common,
+    in the rewards as well as in the course that learning took: `variance = s^2 / R + share * max(s^2, mean(se_r^2))`.
 
-    Student's t with the degrees of freedom of Satterthwaite (1946).
+    s is the deviation between the R runs, se_r the standard error within one. Student's t, degrees of freedom as in
+    Satterthwaite (1946).
     """
     values = np.array([course.terms.mean() for course in courses])
     errors = [standard_error(course.terms, course.session) for course in courses]
-    within = share * float(np.mean([error**2 for error, _ in errors]))
-    between = float(values.var(ddof=1)) / len(values)
+    deviation = float(values.var(ddof=1))
+    within = share * max(deviation, float(np.mean([error**2 for error, _ in errors])))
+    between = deviation / len(values)
     groups = min(count for _, count in errors)
     freedom = (within + between) ** 2 / max(within**2 / (groups - 1) + between**2 / (len(values) - 1), 1e-300)
     half = t_quantile((1 + confidence) / 2, max(int(freedom), 1)) * sqrt(within + between)
