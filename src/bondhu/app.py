@@ -283,13 +283,14 @@ class App:
         if not holdout:
             check_apart(registry, both, window)
         adaptive = not holdout and judging.adaptive(registry, self.events(), window)
+        asked = (*ESTIMATORS, ADAPTIVE) if adaptive else ESTIMATORS
         judgement = judge(
             self.deployment,
             self.acting(version),
             self.acting(against),
             window=window,
             holdout=holdout,
-            estimators=[evaluate.find(each)() for each in (*ESTIMATORS, *([ADAPTIVE] if adaptive else []))],
+            estimators=[evaluate.find(each)(confidence=self.rules.confidence) for each in asked],
             rules=self.rules,
             facts={"interactions": self._interactions(version), "exploration": self.settings.exploration.rate},
             adaptive=adaptive,

@@ -171,7 +171,7 @@ def train(
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917  each is an option
     directory: Directory = Here,
     version: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
     against: Annotated[
@@ -182,6 +182,8 @@ def evaluate(
         float | None,
         typer.Option(help="Share of people kept back; 0: everybody, on decisions later than it learned from."),
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page with pictures.")] = None,
+    every: Annotated[bool, typer.Option("--every", help="Ask every estimator, and which errs the least.")] = False,
 ) -> None:
     """Estimate a version on logged decisions of people it was not trained on, and ask the gate."""
     from bondhu.registry.lifecycle import BASELINE
@@ -193,7 +195,20 @@ def evaluate(
     name = version if version == BASELINE else deployment.candidate(version)
     with screen.console.status("Evaluating …"):
         judgement = deployment.evaluate(name, against=against, window=window, holdout=holdout)
-    screen.judgement(name, against or deployment.opponent(name), judgement)
+    against = against or deployment.opponent(name)
+    screen.judgement(name, against, judgement)
+    if html is not None or every:
+        from bondhu.studying import study
+
+        with screen.console.status("Asking every estimator …"):
+            found = study(deployment, name, against=against, window=window, judgement=judgement)
+        if every:
+            experiments.study(found)
+        if html is not None:
+            from bondhu.report.page import write
+
+            write(found, html)
+            screen.say(f"Wrote {html}: one page, with pictures.")
 
 
 @app.command()
@@ -287,6 +302,19 @@ def plan(
     deployment = _open(directory)
     found, traffic = planned(deployment, effect, power=power)
     experiments.plan(found, traffic, within, findable(deployment, within, power=power))
+
+
+@app.command()
+def replay(
+    directory: Directory = Here,
+    learner: Annotated[str | None, typer.Option(help="Default: that of the settings.")] = None,
+) -> None:
+    """Play the log to a learner with its own exploration: what it would have earned while it learned."""
+    from bondhu.experimenting import replayed
+
+    with screen.console.status("Playing the log …"):
+        found = replayed(_open(directory), learner)
+    experiments.replayed(found)
 
 
 @app.command()

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
+from bondhu import learners
 from bondhu.app import App
 from bondhu.errors import InvalidInput
+from bondhu.evaluate.replay import Replay, Replayed
 from bondhu.experiments.analysis import Analysis, Plan, analyse
 from bondhu.experiments.effects import Looks, Metric
 from bondhu.experiments.exposures import Exposures
 from bondhu.experiments.guardrails import Guardrail
 from bondhu.experiments.planner import Forecast, Step, Traffic, detectable, forecast, traffic_of
+from bondhu.log.join import join
 from bondhu.registry.lifecycle import traffic
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL
 from bondhu.release.exposed import About, exposed
 from bondhu.release.facts import BEFORE
 from bondhu.train.window import DAY
+from bondhu.types import Spec
 
 
 def analysis(
@@ -41,6 +46,20 @@ def planned(app: App, effect: float, *, power: float = 0.8, days: float = 28.0) 
 def findable(app: App, within: int, *, power: float = 0.8, days: float = 28.0) -> tuple[float, float]:
     """The smallest effect that so many days of a release find: at one look at their end, and looking every day."""
     return detectable(_traffic(app, days), within, _ramp(app), power, Looks(app.release_rules.confidence))
+
+
+def replayed(app: App, name: str | None = None, *, seed: int = 0) -> Replayed:
+    """How a learner, with its own exploration, would have done if it had begun with the log's first decision."""
+    plan, domain = app.plan(), app.domain
+    chosen = plan.learner if name is None else name
+    learner = learners.build(chosen, plan.hyperparameters if chosen == plan.learner else {})
+    records = app.deployment.log.read(domain.name, -np.inf, np.inf)
+    batch = join(domain, records, start=-np.inf, end=app.now(), observes=learner.observes).batch
+    if not len(batch):
+        what = "There are no settled decisions to play to it."
+        raise InvalidInput(what, field="log", fix="Let people use it first, or `bondhu import` a log.")
+    spec = Spec(domain.encoder(learner.observes).space, Discrete(len(domain.actions)), domain.action_features)
+    return Replay()(learner, spec, batch, np.random.default_rng(seed))
 
 
 def _ramp(app: App) -> list[Step]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from math import isfinite
 
+import numpy as np
 from rich.markup import escape
 
+from bondhu.evaluate.replay import Replayed
 from bondhu.experiments.analysis import Analysis
 from bondhu.experiments.effects import Effect
 from bondhu.experiments.planner import Forecast, Traffic
+from bondhu.report.study import Figure, Study
 from bondhu.screen import console, facts, say, table
+from bondhu.types import Estimate
 
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "invalid": "red"}
 
@@ -69,6 +73,40 @@ def plan(found: Forecast, traffic: Traffic, within: int, findable: tuple[float, 
     )
     fixed, sequential = findable
     say(f"{within} days find effects of {fixed:.4f} with one look at their end, of {sequential:.4f} looking every day.")
+
+
+def replayed(found: Replayed) -> None:
+    """What a learner would have earned while it learned."""
+    if found.refused:
+        say(f"refused: {found.refused}")
+        return
+    between = f"{found.low:.4f} to {found.high:.4f}"
+    say(f"{found.value:.4f} a decision ({between}) over its first {found.accepted:,.0f} decisions")
+    parts = np.array_split(found.curve, min(5, len(found.curve)))
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    rows = [(f"up to {end:,}", f"{part.mean():.4f}") for end, part in zip(ends, parts, strict=True)]
+    table("As it learned", ("decisions", "mean reward"), rows)
+    say(f"{found.acceptance:.1%} of the log was as the learner would have it. Bias: {found.bias}")
+
+
+def study(found: Study) -> None:
+    """Every estimator's view of both policies, which errs the least, and the kinds of interval."""
+    columns = ("estimator", "candidate", "against", "advantage")
+    for title, rows in (("Of a decision", found.estimates), ("Of a session", found.sessions)):
+        if rows:
+            compared = [(each.name, *map(_told, (each.candidate, each.against, each.advantage))) for each in rows]
+            table(title, columns, compared)
+    say(f"Errs the least, as far as the log can tell: {found.chosen.name or 'none'}. {found.chosen.reason}")
+    kinds = [(each.name, _figure(each.candidate), _figure(each.advantage), each.assumes) for each in found.kinds]
+    table("Kinds of interval", ("kind", "candidate", "advantage", "assumes"), kinds)
+
+
+def _told(estimate: Estimate) -> str:
+    return "refused" if estimate.refused else f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def _figure(figure: Figure) -> str:
+    return f"[{figure.low:.4f}, {figure.high:.4f}]"
 
 
 def _days(days: float) -> str:

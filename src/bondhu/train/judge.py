@@ -10,10 +10,11 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import InvalidInput
+from bondhu.evaluate.diagnosis import lacking
 from bondhu.evaluate.gate import GateRules, Parts, difference, gate
 from bondhu.evaluate.models import Memory
 from bondhu.evaluate.parts import Seen, by_group, groups_of, of_objectives, weight_error, widened
-from bondhu.evaluate.support import refusal
+from bondhu.evaluate.support import broken, refusal
 from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.log.rewards import values_of
 from bondhu.ports import Deployment, Signal
@@ -62,6 +63,9 @@ def judge(  # noqa: PLR0913  all that a verdict rests on
     if not (isinstance(ours, str) or isinstance(theirs, str) or advantage.refused):
         parts = parts_of(advantage, last, (ours, theirs), batch, deployment.domain.reward.signals, rules)
     verdict = gate(of_candidate[last.name], of_live[last.name], facts, rules, parts)
+    if of_candidate[last.name].refused and not isinstance(ours, str) and not adaptive:
+        named = _mended(ours, deployment, rules, facts["exploration"])
+        verdict = replace(verdict, reasons=(*verdict.reasons, *named))
     return Judgement(of_candidate, of_live, verdict, report, parts, holdout)
 
 
@@ -106,6 +110,14 @@ def _seen(acting: Acting, batch: Batch) -> Seen | str:
     except (KeyError, InvalidInput) as error:
         what = f"field {error} is gone from [context]." if isinstance(error, KeyError) else error.what
         return f"{acting.version} was trained for another declaration: {what} Train a new version."
+
+
+def _mended(seen: Seen, deployment: Deployment, rules: GateRules, exploration: float) -> tuple[str, ...]:
+    """Which decisions the log does not speak for, and what exploration would mend it; nothing of a broken log."""
+    if broken(seen.batch):
+        return ()
+    wanted, names = rules.minimum_effective_samples, deployment.domain.actions
+    return (lacking(seen.policy, seen.batch, wanted=wanted, exploring=exploration, actions=names).sentence,)
 
 
 def _estimates(seen: Seen | str, estimators: Sequence[Estimator], *, adaptive: bool) -> dict[str, Estimate]:
