@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bondhu.errors import ClockBehind, Conflict, InvalidInput, UnknownName
 from bondhu.ports import Event, Registry, Version
 from bondhu.registry import BASELINE, DiskRegistry, MemoryRegistry, Step, Traffic, previous, traffic, versions
-from bondhu.registry.lifecycle import TRANSITIONS, checked
+from bondhu.registry.lifecycle import STANDS, TRANSITIONS, checked
 from bondhu.registry.share import assign, place
 
 
@@ -51,7 +51,7 @@ def test_the_table_of_transitions_is_what_happens(registry: Registry, before: st
     assert status(registry)["a"] == before
     after = TRANSITIONS[kind].get(before)
     if after is None:
-        with pytest.raises(Conflict, match=f"is a {before} version and cannot be"):
+        with pytest.raises(Conflict, match=f"is {STANDS[before]} and cannot be"):
             registry.record("music", event(kind, "a", 2.0, share=0.5))
         assert status(registry)["a"] == before
     else:

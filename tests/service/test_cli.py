@@ -534,3 +534,56 @@ def test_the_release_and_the_help_are_shown(run: Run) -> None:
         "doctor",
     )
     assert all(re.search(rf"^│ {name}\s", done.out, re.M) for name in names)
+
+
+def test_an_evaluation_becomes_one_page(run: Run, shop: Path) -> None:
+    run("train")
+    done = run("evaluate", "--html", "page.html", "--every")
+    assert (done.code, done.err) == (0, "")
+    page = (shop / "page.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "Promote" in page
+    assert re.search(r"Errs the least, as far as the log can tell: \w+", done.out)
+    assert re.search(r"skewness\s+\[", done.out)
+
+
+def test_a_log_can_be_played_to_a_learner(run: Run, shop: Path) -> None:
+    done = run("replay")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"0\.\d+ a decision \(0\.\d+ to [01]\.\d+\) over its first [\d,]+ decisions", done.out)
+    assert "of the log was as the learner would have it" in done.out
+    assert "Did you mean" in run("replay", "--learner", "tabular.q_lerning").err
+
+
+def test_the_release_of_a_version_from_the_command_line(run: Run, shop: Path) -> None:
+    run("train")
+    done = run("release", "--reason", "the launch")
+    assert "is in shadow" in done.out
+    assert "0 settled decisions at this step" in run("look").out
+    refused = run("release")
+    assert refused.code == 1
+    assert "is in shadow and cannot be shadowed" in refused.err
+    assert "in shadow" in run("status").out
+    history = run("history").out
+    assert "shadowed" in history
+    assert "the launch" in history
+    assert "promote" in run("verdicts").out
+    assert run("experiment").code == 1
+    assert "There is no settled decision of the variant 'trial'" in run("experiment").err
+    assert "is withdrawn" in run("withdraw", "--reason", "second thoughts").out
+    assert "The rule decides for everybody" in run("stop", "--reason", "complaints").out
+    assert "stopped by hand" in run("status").out
+    assert "is live" in run("promote").out
+
+
+def test_the_watch_of_a_quiet_deployment_finds_nothing(run: Run, shop: Path) -> None:
+    done = run("watch")
+    assert (done.code, done.err) == (0, "")
+    assert "Nothing drifted, and no reward fell." in done.out
+
+
+def test_a_plan_says_how_long_a_release_takes(run: Run, shop: Path) -> None:
+    done = run("plan", "--effect", "0.1")
+    assert (done.code, done.err) == (0, "")
+    assert "one look at the end" in done.out
+    assert "To find an effect of +0.1" in done.out

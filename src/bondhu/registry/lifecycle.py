@@ -30,6 +30,14 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
     "rolled_back": {"live": "live", "retired": "live", "candidate": "live", "shadow": "live", "trial": "live"},
     "stopped": {},  # of the baseline alone: it decides for everybody until a version is promoted
 }
+STANDS = {  # each status in a sentence
+    NEW: "not there",
+    "candidate": "a candidate",
+    "shadow": "in shadow",
+    "trial": "on trial",
+    "live": "live",
+    "retired": "retired",
+}
 SAFER = ("withdrawn", "rolled_back", "stopped")  # never refused for the sake of a clock
 SKEW = 60.0  # seconds by which clocks of several machines may disagree
 
@@ -138,8 +146,10 @@ def _check_transition(event: Event, events: Sequence[Event]) -> None:
     if event.kind == "added" or (status == NEW and event.kind == "promoted"):
         return
     if status not in allowed:
-        what = f"Version {event.version!r} is a {status} version and cannot be {event.kind.replace('_', ' ')}."
-        fix = f"That is for versions that are {' or '.join(sorted(set(allowed) - {NEW}))}." if allowed else ""
+        what = f"Version {event.version!r} is {STANDS[status]} and cannot be {event.kind.replace('_', ' ')}."
+        fix = (
+            f"That is for versions that are {' or '.join(STANDS[each] for each in sorted(allowed))}." if allowed else ""
+        )
         raise Conflict(what, field="version", value=event.version, fix=fix)
     step = traffic(events).step
     if event.kind in ("shadowed", "tried") and step is not None and step.version != event.version:
