@@ -77,7 +77,7 @@ def traffic(events: Sequence[Event]) -> Traffic:
     for event in events:
         stack = _after(stack, event)
         step = _step_after(step, event)
-        stopped = (stopped or event.kind == "stopped") and event.kind not in ("promoted", "tried", "shadowed")
+        stopped = event.kind == "stopped" or (stopped and not _starts_again(event))
     acting = stack[-1:]
     return Traffic(acting[0] if acting and acting[0] != BASELINE else None, step, stopped)
 
@@ -192,6 +192,13 @@ def _after(stack: list[str], event: Event) -> list[str]:
     while below and below[-1] != event.version:
         below.pop()
     return below if below or event.version == BASELINE else [*stack[:-1], event.version]
+
+
+def _starts_again(event: Event) -> bool:
+    """Whether somebody lets a version decide again after the kill switch."""
+    return event.kind in ("promoted", "tried", "shadowed") or (
+        event.kind == "rolled_back" and event.version != BASELINE
+    )
 
 
 def _step_after(step: Step | None, event: Event) -> Step | None:
