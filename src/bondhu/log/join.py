@@ -98,12 +98,21 @@ def join(
         with paused_collection():
             return _join(domain, records, window, observes)
     except InvalidInput as error:
-        fit = np.fromiter((_fits(domain, each) for each in records.context), bool, len(records.context))
+        fit = fitting(domain, records.context)
         if fit.all():
             raise
         joined = _join(domain, only(records, fit), window, observes)
         report = replace(joined.report, unfit=int((~fit).sum()), unfit_why=str(error))
         return Joined(joined.batch, report, np.flatnonzero(fit)[joined.rows])
+
+
+def fitting(domain: Domain, contexts: Sequence[bytes]) -> Booleans:
+    """Which contexts are what the domain declares now: `[T]`."""
+    try:
+        domain.columns(contexts)
+    except InvalidInput:
+        return np.fromiter((_fits(domain, each) for each in contexts), bool, len(contexts))
+    return np.ones(len(contexts), bool)
 
 
 def _fits(domain: Domain, context: bytes) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu.equations.corrections import bonferroni
-from bondhu.errors import InvalidInput
 from bondhu.experiments.effects import Effect, Looks, Metric, effects_of
 from bondhu.experiments.exposures import Exposures, segments_of
 from bondhu.experiments.ratio import ratio_check
-from bondhu.log.join import only
+from bondhu.log.join import fitting, only
 from bondhu.ports import Deployment
 from bondhu.registry.lifecycle import Step
 from bondhu.registry.share import TRIAL
@@ -91,8 +90,8 @@ def _contexts(deployment: Deployment, records: Records) -> Batch:
     """The decisions with their contexts as columns, settled or not; what the domain no longer knows is left out."""
     domain = deployment.domain
     position = {name: number for number, name in enumerate(domain.actions)}
-    contexts = _fitting(deployment, records.context)
-    known = [row for row in contexts if records.action[row] in position]
+    fit = np.flatnonzero(fitting(domain, records.context)).tolist()
+    known = [row for row in fit if records.action[row] in position]
     columns = domain.columns([records.context[row] for row in known])
     allowed = np.array(
         [
@@ -104,22 +103,6 @@ def _contexts(deployment: Deployment, records: Records) -> Batch:
     seen = domain.encoder(MultiDiscrete).many(columns)
     batch = Batch.single(seen, allowed, action, records.probability[known], np.zeros(len(known)))
     return Batch(**{**{name: getattr(batch, name) for name in Batch.__dataclass_fields__}, "context": columns})
-
-
-def _fitting(deployment: Deployment, contexts: Sequence[bytes]) -> list[int]:
-    try:
-        deployment.domain.columns(contexts)
-        return list(range(len(contexts)))
-    except InvalidInput:
-        return [row for row, each in enumerate(contexts) if _fits(deployment, each)]
-
-
-def _fits(deployment: Deployment, context: bytes) -> bool:
-    try:
-        deployment.domain.columns([context])
-    except InvalidInput:
-        return False
-    return True
 
 
 def _agreement(acting: Acting, batch: Batch) -> Floats:

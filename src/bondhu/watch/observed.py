@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu.errors import InvalidInput
 from bondhu.log.delays import arrived, learn
-from bondhu.log.join import only
+from bondhu.log.join import fitting, only
 from bondhu.log.rewards import hear
 from bondhu.ports import Domain
 from bondhu.types import Booleans, Columns, Floats, Integers, Names, Records
@@ -121,23 +120,12 @@ def _until(records: Records, now: float) -> Records:
 
 def _decoded(domain: Domain, records: Records, inside: Booleans) -> tuple[Booleans, Columns]:
     """The rows whose context the domain knows `[T]`, and their columns."""
-    rows = np.flatnonzero(inside).tolist()
-    contexts = [records.context[row] for row in rows]
-    try:
-        return inside, domain.columns(contexts)
-    except InvalidInput:
-        good = [row for row, context in zip(rows, contexts, strict=True) if _fits(domain, context)]
-        fit = np.zeros(len(inside), bool)
-        fit[good] = True
-        return fit, domain.columns([records.context[row] for row in good])
-
-
-def _fits(domain: Domain, context: bytes) -> bool:
-    try:
-        domain.columns([context])
-    except InvalidInput:
-        return False
-    return True
+    rows = np.flatnonzero(inside)
+    contexts = [records.context[row] for row in rows.tolist()]
+    good = fitting(domain, contexts)
+    fit = np.zeros(len(inside), bool)
+    fit[rows[good]] = True
+    return fit, domain.columns([context for context, fits in zip(contexts, good.tolist(), strict=True) if fits])
 
 
 def _coded(domain: Domain, columns: Columns) -> dict[str, Names]:
