@@ -80,7 +80,7 @@ def of_health(seeds: range) -> list[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    runs, healthy = (6, 10) if quick else (60, 200)
+    runs, healthy = (3, 4) if quick else (60, 200)
     rows = [row for fault in FAULTS for row in of_fault(fault, range(SEED, SEED + runs))]
     return [*rows, *of_health(range(SEED, SEED + healthy))]
 

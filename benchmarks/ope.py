@@ -1,4 +1,4 @@
-"""How fast a million logged decisions say what a policy is worth, and how much memory that takes beside them."""
+"""How fast a million logged decisions say what a policy is worth, in how much memory; whole sessions against exact values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks import session_values
 from benchmarks.report import Row, main
 from bondhu.evaluate import find
 from bondhu.evaluate.models import Memory, Remembered
@@ -102,7 +103,7 @@ def speed(rows: int, whole: bool) -> list[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    return speed(100_000 if quick else 1_000_000, not quick)
+    return [*speed(100_000 if quick else 1_000_000, not quick), *session_values.measure(quick)]
 
 
 if __name__ == "__main__":

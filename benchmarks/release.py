@@ -160,7 +160,7 @@ def of_good_versions(fault: str, seeds: range) -> list[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    runs, healthy = (3, 4) if quick else (60, 200)
+    runs, healthy = (1, 2) if quick else (60, 200)
     ways = [(fault, at_once) for fault in BAD for at_once in (False, True)]
     rows = [row for fault, at_once in ways for row in of_bad_versions(fault, runs, at_once=at_once)]
     rows += [row for fault in FAULTS if fault not in BAD for row in of_good_versions(fault, range(SEED, SEED + runs))]

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from bondhu.app import open_app
+from bondhu.registry import versions
+from bondhu.settings import load
 from tests.documents import ROOT, environment, free_port, wait_for
 
 BENCHMARKS = (
-    *("bandit_quality", "bandit_speed", "coverage", "decide", "join", "learners"),
-    *("pooling", "tabular", "tabular_quality", "testbed"),
+    *("bandit_quality", "bandit_speed", "coverage", "decide", "injected", "join", "learners", "ope"),
+    *("pooling", "release", "replay", "sequential", "tabular", "tabular_quality", "testbed"),
 )
 DATA = Path(os.environ.get("BONDHU_DATA", ROOT.parent / "shared" / "data"))
 
@@ -51,8 +54,15 @@ def test_the_demonstration_beats_the_rule_and_leaves_a_picture_and_a_deployment(
     printed = run("bondhu.cli", "demo", str(tmp_path / "demo"), "--no-stay")
     rows = {line.split()[0]: line.split() for line in printed.splitlines() if line.startswith(("baseline", "learned "))}
     assert float(rows["learned"][2]) > float(rows["baseline"][2]) + 0.05
-    assert "Week 1" in printed
-    assert "promote" in printed
+    app = open_app(load(tmp_path / "demo"))
+    first, poisoned, second = (each.version for each in app.events() if each.kind == "added" and each.version)
+    stands = {each.version: each for each in versions(app.events())}
+    assert (stands[first].status, stands[second].status) == ("retired", "live")
+    assert "it surely loses" in stands[first].why
+    assert (app.verdicts(poisoned)[-1].figures["decision"], stands[poisoned].status) == ("refuse", "candidate")
+    assert [each.share for each in app.events() if each.kind == "tried" and each.version == second] == [0.1, 0.5, 1.0]
+    assert {each.by for each in app.events() if each.kind in ("tried", "promoted", "withdrawn")} == {"release"}
+    assert all(each.reason for each in app.events() if each.kind != "added")
     picture = (tmp_path / "demo" / "learning.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     port = free_port()
