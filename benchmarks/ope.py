@@ -1,4 +1,4 @@
-"""How fast a million logged decisions say what a policy is worth, in how much memory; whole sessions against exact values."""
+"""How fast a million logged decisions say what a policy is worth; and whole sessions against exact values."""
 
 from __future__ import annotations
 
