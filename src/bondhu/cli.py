@@ -281,12 +281,16 @@ def experiment(
     treated: Annotated[str, typer.Option(help="A variant: 'trial', or 'live'.")] = "trial",
     control: Annotated[str, typer.Option(help="What it is compared with: 'live', or 'holdout'.")] = "live",
     by: Annotated[list[str] | None, typer.Option(help="Fields of the context to tell segments by.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="More: a signal, or the ratio of two, such as share/like.")
+    ] = None,
     days: Annotated[float | None, typer.Option(help="Default: since the release under way began.")] = None,
 ) -> None:
     """Show what the people of two variants say: the effect, and whether they are split as they were to be."""
-    from bondhu.experimenting import analysis
+    from bondhu.experimenting import Question, analysis
 
-    experiments.analysis(analysis(_open(directory), treated=treated, control=control, by=by or (), days=days))
+    asked = Question(treated, control, tuple(metric or ()), tuple(by or ()), days)
+    experiments.analysis(analysis(_open(directory), asked))
 
 
 @app.command()

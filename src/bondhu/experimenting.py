@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
 from bondhu import learners
 from bondhu.app import App
-from bondhu.errors import InvalidInput
+from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.evaluate.replay import Replay, Replayed
 from bondhu.experiments.analysis import Analysis, Plan, analyse
 from bondhu.experiments.effects import Looks, Metric
@@ -25,16 +25,32 @@ from bondhu.train.window import DAY
 from bondhu.types import Spec
 
 
-def analysis(
-    app: App, *, treated: str = TRIAL, control: str = LIVE, by: Sequence[str] = (), days: float | None = None
-) -> Analysis:
+@dataclass(frozen=True)
+class Question:
+    """What is asked of an experiment, beside its reward."""
+
+    treated: str = TRIAL
+    control: str = LIVE
+    metrics: tuple[str, ...] = ()  # signals, or "one/other" for the ratio of two
+    by: tuple[str, ...] = ()  # fields of the context, for segments
+    days: float | None = None  # None: since the release under way began
+
+
+def analysis(app: App, asked: Question) -> Analysis:
     """What the decisions of two variants say; of the release under way, or of the last days."""
-    exposures = _exposures(app, treated, control, tuple(by), days)
+    exposures = _exposures(app, asked)
     rules = app.release_rules
     rails = tuple(
         Guardrail(Metric(name, higher_is_better=False), most, relative=False) for name, most in rules.guardrails.items()
     )
-    return analyse(exposures, Plan(guardrails=rails, segments=tuple(by), looks=Looks(rules.confidence)))
+    secondary = tuple(Metric(top, per=bottom or "decision") for top, _, bottom in map(_parts, asked.metrics))
+    return analyse(
+        exposures, Plan(guardrails=rails, secondary=secondary, segments=asked.by, looks=Looks(rules.confidence))
+    )
+
+
+def _parts(metric: str) -> tuple[str, str, str]:
+    return metric.partition("/")
 
 
 def planned(app: App, effect: float, *, power: float = 0.8, days: float = 28.0) -> tuple[Forecast, Traffic]:
@@ -69,16 +85,24 @@ def _ramp(app: App) -> list[Step]:
     return steps or [Step(0.5)]
 
 
-def _exposures(app: App, treated: str, control: str, by: tuple[str, ...], days: float | None) -> Exposures:
+def _exposures(app: App, asked: Question) -> Exposures:
     now, name, log = app.now(), app.domain.name, app.deployment.log
     step = traffic(app.events()).step
-    began = now - days * DAY if days is not None else step.began if step else -np.inf
+    began = now - asked.days * DAY if asked.days is not None else step.began if step else -np.inf
     records = log.read(name, began, np.nextafter(now, np.inf))
-    about = About(treated, control, tuple(app.release_rules.guardrails), by, app.release_rules.holdout)
+    known, rules = app.domain.reward.signals, app.release_rules
+    wanted = {part for each in asked.metrics for part in _parts(each)[::2] if part and part != "reward"}
+    for name in wanted - set(known):
+        fix = nearest(name, known)
+        raise UnknownName(f"There is no signal {name!r}.", field="metric", value=name, fix=fix)
+    signals = tuple(sorted(wanted | set(rules.guardrails)))
+    about = About(asked.treated, asked.control, signals, asked.by, rules.holdout)
     earlier = log.read(name, began - BEFORE * DAY, began) if np.isfinite(began) else None
     found = exposed(app.deployment, records, about, now, earlier)[1]
     if found is None:
-        missing = [each for each in (treated, control) if not records.variant.among(each).any()] or [treated]
+        missing = [each for each in (asked.treated, asked.control) if not records.variant.among(each).any()] or [
+            asked.treated
+        ]
         what = f"There is no settled decision of the variant {missing[0]!r}."
         fix = f"Begin a trial with `bondhu release`, or compare {LIVE!r} with {HOLDOUT!r} ([release] holdout)."
         raise InvalidInput(what, field="variant", value=missing[0], fix=fix)
