@@ -294,3 +294,16 @@ def test_traffic_is_learned_from_a_log():
     assert detectable(found, 20)[0] == pytest.approx(2.801585 * error, rel=0.1)
     with pytest.raises(InvalidInput, match="no decisions"):
         traffic_of(data.take(np.arange(0)), "reward")
+
+
+def test_few_users_whose_past_explains_everything_are_not_adjusted_to_certainty():
+    """With two users on a side a regression on two columns leaves no error at all: the plain one is told instead."""
+    unit = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    treated = unit >= 2
+    reward = np.array([0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0])
+    before = np.repeat([0.2, 0.9, 0.1, 0.6], 2)
+    columns = {"unit": unit, "treated": treated, "share": np.full(8, 0.5), "time": np.arange(8.0)}
+    plain = Exposures(**columns, metrics={"reward": reward})
+    known = Exposures(**columns, metrics={"reward": reward}, before={"reward": before})
+    assert effect(known, "reward").error == effect(plain, "reward").error > 0
+    assert effect(known, "reward").variance_removed == 0.0

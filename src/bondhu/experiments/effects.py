@@ -21,6 +21,7 @@ from bondhu.types import Booleans, Floats, Integers
 # larger of two standard errors (`Measured.inflation`): with that of the users alone, 31 % of A/A trials with a tenth of
 # the users treated and clicks of 2 % raised a false alarm under continuous looks (benchmarks.sequential).
 MINIMUM_USERS = 20
+LEAST = 0.05  # of the plain standard error; below, an adjustment has explained chance away
 
 
 @dataclass(frozen=True)
@@ -172,18 +173,28 @@ def _effect(exposures: Exposures, layout: Layout, metric: Metric, looks: Looks) 
     error = float(effects.error_of(plain))
     if not error:
         return _refusal(metric, layout, looks, _why(layout, metric, bool(plain.weight.any())))
-    contrast = _adjusted(exposures, layout, metric, plain) if metric.adjusted else plain
+    ready = min(side.users for side in layout.sides) >= looks.minimum_users
+    # with few users what was known before explains all of them, and an error of nothing would be left
+    contrast = _adjusted(exposures, layout, metric, plain) if metric.adjusted and ready else plain
+    measured = _measured(contrast, layout, ready=ready)
+    if not measured.error > LEAST * error:
+        contrast, measured = plain, _measured(plain, layout, ready=ready)
+    if not measured.error > 0:
+        return _refusal(metric, layout, looks, _why(layout, metric, bool(plain.weight.any())))
+    removed = 0.0 if contrast is plain else 1 - (measured.error / error) ** 2
+    return _told(metric, layout, measured, looks, removed)
+
+
+def _measured(contrast: Contrast, layout: Layout, *, ready: bool) -> Measured:
     own, design = effects.error_of(contrast), effects.design_error(contrast, layout.share)
-    measured = Measured(
+    return Measured(
         (float(contrast.treated), float(contrast.control)),
         effects.covariance_of(contrast),
         float(contrast.degrees),
-        max(float(design / own), 1.0),
+        max(float(design / own), 1.0) if own > 0 else 1.0,
         float(effects.effective_rows(contrast.spread, np.maximum(own, design))),
-        min(side.users for side in layout.sides) >= looks.minimum_users,
+        ready,
     )
-    removed = 0.0 if contrast is plain else 1 - (measured.error / error) ** 2
-    return _told(metric, layout, measured, looks, removed)
 
 
 def _told(metric: Metric, layout: Layout, measured: Measured, looks: Looks, removed: float) -> Effect:
