@@ -97,7 +97,7 @@ def _look(deployment: Deployment, log: Replay, now: float) -> bool:
     wait = deployment.domain.reward.wait
     observed = observe(deployment.domain, log.read(name, -np.inf, np.inf), MONDAY, now)
     for found in findings(observed, now, wait):
-        blamed = blame(registry.events(name), found, now)
+        blamed = blame(registry.events(name), found, observed, now - wait)
         if blamed is not None:
             kind, version = ("withdrawn", blamed.version) if blamed.on_trial else ("rolled_back", "v1")
             _record(deployment, kind, version, now, None, found.title, "watch")

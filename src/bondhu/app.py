@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,14 @@ from bondhu.schedule.lock import only_one
 from bondhu.serve.decide import Decider
 from bondhu.settings import Settings
 from bondhu.train.judge import Judgement, judge
-from bondhu.train.run import Plan, Trained, train
+from bondhu.train.run import Plan, train
 from bondhu.train.window import DAY, Window
-from bondhu.types import Acting, Metrics, Verdict
-from bondhu.wiring import GROUPED, checked_learner, open_domain
+from bondhu.training import TrainingRun, training_metadata
+from bondhu.types import Acting, Verdict
+from bondhu.wiring import GROUPED, channels_of, checked_learner, open_domain
 
 ESTIMATORS = ("ips", "snips", "dm", "dr")  # the gate looks at the last
 ADAPTIVE = "adaptive_dr"  # and at this one where the log was made by versions that learned from it
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A training with its verdict, and how its candidate was released, if it was."""
-
-    trained: Trained
-    judgement: Judgement | None  # None for an apprentice, and where nobody was kept back
-    verdict: Verdict | None
-    release: Look | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +72,9 @@ class App:
             raise UnknownName("There is no version yet.", field="version", fix="Train one: `bondhu train`.")
         if name is None:
             return versions[-1]
+        if name == BASELINE:
+            fix = "`bondhu stop` puts it in force for everybody."
+            raise UnknownName("The baseline is no version.", field="version", value=name, fix=fix)
         if name not in versions:
             raise UnknownName(
                 f"There is no version {name!r}.", field="version", value=name, fix=nearest(name, versions)
@@ -121,11 +115,18 @@ class App:
                 field="version",
                 fix="`bondhu status` shows it.",
             )
-        self._note("rolled_back", previous, reason, by, seen=len(events))
-        return previous
+        for below in lifecycle.below(events):
+            try:
+                self.acting(below)
+            except BondhuError as error:
+                reason = f"{reason} ({below} cannot act: {error.what})"
+                continue
+            self._note("rolled_back", below, reason, by, seen=len(events))
+            return below
+        return previous  # never reached: the baseline can always act
 
     def stop(self, *, reason: str, by: str = "") -> None:
-        """The kill switch: the rule decides for everybody, and nothing is released until a version is promoted."""
+        """The kill switch: the rule decides for everybody, and nothing is released by itself until somebody acts."""
         self._note("stopped", BASELINE, reason, by)
 
     def withdraw(self, *, reason: str, by: str = "") -> str:
@@ -279,18 +280,21 @@ class App:
         against = self.opponent(version) if against is None else against
         registry, both = self.deployment.registry, (version, against)
         window = window or Window(self.now() - self.settings.training.days_back * DAY, self.now())
-        holdout = kept_back(registry, both, self.settings.training.holdout) if holdout is None else holdout
-        if not holdout:
+        kept = kept_back(registry, both, self.settings.training.holdout)
+        holdout = kept if holdout is None else holdout
+        if not 0 < holdout <= kept:
             check_apart(registry, both, window)
         adaptive = not holdout and judging.adaptive(registry, self.events(), window)
         asked = (*ESTIMATORS, ADAPTIVE) if adaptive else ESTIMATORS
+        fewest, sure = self.rules.minimum_effective_samples, self.rules.confidence
+        asks = {"confidence": sure, "minimum_effective_samples": fewest}
         judgement = judge(
             self.deployment,
             self.acting(version),
             self.acting(against),
             window=window,
             holdout=holdout,
-            estimators=[evaluate.find(each)(confidence=self.rules.confidence) for each in asked],
+            estimators=[evaluate.find(each)(**asks) for each in asked],
             rules=self.rules,
             facts={"interactions": self._interactions(version), "exploration": self.settings.exploration.rate},
             adaptive=adaptive,
@@ -302,7 +306,7 @@ class App:
         """What the gate says of a version: of its rewards, or of an apprentice's agreement with the application."""
         stored = self.deployment.registry.load(version)
         if not stored.notes.get("imitates"):
-            return self.evaluate(version).verdict
+            return self.evaluate(version, window=Window(-np.inf, self.now())).verdict
         said = judging.apprentice(self.deployment, self.acting(version), stored, self.rules)
         self._judged(version, said, APPLICATION)
         return said
@@ -352,28 +356,6 @@ class App:
             QLearningAgent(bins=version.description["fields"][0]["bins"]).load(self.table)
 
 
-def training_metadata(run: TrainingRun) -> dict[str, Any]:
-    """What `system_tasks.metadata` says of a training."""
-    trained = run.trained
-    body: dict[str, Any] = {
-        "average_reward": trained.report.mean_reward if trained.report.rows else None,
-        "users_trained": trained.report.users,
-        "agent_stats": agent_stats(trained.metrics),
-        "report": asdict(trained.report),
-        "version": trained.version.id if trained.version else None,
-        "released": run.release.move.kind if run.release else None,
-    }
-    if run.verdict:
-        body["verdict"] = asdict(run.verdict)
-    return body
-
-
-def agent_stats(metrics: Metrics) -> dict[str, float]:
-    """A learner's metrics, with coverage under the names that the recommendation system's reports use."""
-    names = {"states": "total_states", "cells": "total_state_actions", "largest_value": "max_q_value"}
-    return {**metrics, **{name: metrics[metric] for metric, name in names.items() if metric in metrics}}
-
-
 # ------------------------------------------------------------------------------------------------------------- opening
 
 
@@ -381,6 +363,7 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     """Open the stores named in the settings; they are made where they do not exist yet."""
     domain = open_domain(settings)
     settings = settings.model_copy(update={"learner": checked_learner(settings.learner, domain)})
+    channels_of(settings.alerts)  # raises where they cannot be
     path = settings.path(settings.store.log)
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SqliteLog(path)

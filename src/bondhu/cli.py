@@ -158,7 +158,7 @@ def train(
     from_scratch: Annotated[bool, typer.Option(help="Forget earlier versions and read the whole log.")] = False,
     imitate: Annotated[bool, typer.Option(help="Learn what the application did by itself (apprentice).")] = False,
 ) -> None:
-    """Learn from the log; stores a candidate, judges it, and promotes it if so set."""
+    """Learn from the log; stores a candidate, judges it, and begins its release where that is automatic."""
     from dataclasses import replace
 
     deployment = _open(directory)
@@ -233,7 +233,8 @@ def look(directory: Directory = Here) -> None:
 
 @app.command()
 def watch(directory: Directory = Here) -> None:
-    """Look for drift, collapsing exploration and falling rewards, with the likely cause; exit status 1 for any."""
+    """Look for drift and falling rewards with their cause, alert, and take back what is to blame where that is
+    automatic; exit status 1 for anything found."""
     from bondhu.watching import watch as run
 
     with screen.console.status("Reading the last weeks …"):
@@ -270,9 +271,9 @@ def rollback(directory: Directory = Here, reason: Reason = "by hand") -> None:
 
 @app.command()
 def stop(directory: Directory = Here, reason: Reason = "by hand") -> None:
-    """The kill switch: the rule decides for everybody, and nothing is released until a version is promoted."""
+    """The kill switch: the rule decides for everybody, and nothing is released by itself until somebody acts."""
     _open(directory).stop(reason=reason, by=_operator())
-    screen.say("The rule decides for everybody. Nothing is released until a version is promoted: `bondhu promote`.")
+    screen.say("The rule decides for everybody, and nothing is released by itself until somebody promotes or releases.")
 
 
 @app.command()
@@ -296,7 +297,7 @@ def experiment(
 @app.command()
 def plan(
     directory: Directory = Here,
-    effect: Annotated[float, typer.Option(help="Reward of a decision that is worth finding.")] = 0.05,
+    effect: Annotated[float, typer.Option(help="Reward of a decision that is worth finding.", min=1e-9)] = 0.05,
     power: Annotated[float, typer.Option(help="Chance to find it.", min=0.5, max=0.99)] = 0.8,
     within: Annotated[int, typer.Option(help="Days, to say what can be found in them.", min=1, max=365)] = 14,
 ) -> None:

@@ -37,6 +37,10 @@ def release_rules(table: Mapping[str, Any], signals: Sequence[str] = (), fields:
     if not rising or any(later <= earlier for earlier, later in pairwise(steps)):
         fix = "Write rising shares of the people, such as [0.1, 0.5, 1.0]; [] releases at once."
         raise SettingsInvalid(f"Setting release.steps got {list(steps)!r}.", field="release.steps", fix=fix)
+    if tuple(steps) == (1.0,) and not checked.get("holdout"):
+        fix = "Begin with fewer people, such as [0.5, 1.0], keep a holdout, or write [] to release at once."
+        what = "[release] steps = [1.0] leaves nobody to compare with."
+        raise SettingsInvalid(what, field="release.steps", value=[1.0], fix=fix)
     return ReleaseRules(**checked)
 
 

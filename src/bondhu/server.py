@@ -13,13 +13,14 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from bondhu import screen
-from bondhu.app import App, training_metadata
+from bondhu.app import App
 from bondhu.errors import BondhuError, SettingsInvalid, TrainingInProgress, UnknownName, nearest
 from bondhu.registry import lifecycle
 from bondhu.schedule import jobs
 from bondhu.serve.auth import check_admin_key
 from bondhu.serve.http import create_app
 from bondhu.serve.messages import Order
+from bondhu.training import training_metadata
 from bondhu.watching import watch
 
 log = logging.getLogger(__name__)

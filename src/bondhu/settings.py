@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bondhu.errors import SettingsInvalid, nearest
 
+SECRET = re.compile("key|password|webhook")  # in the name of a setting
 FILE = "bondhu.toml"
 PREFIX = "BONDHU_"
 PROBLEM = ("domain", "context", "actions", "reward", "baseline")
@@ -196,7 +198,7 @@ def _explained(error: ValidationError) -> SettingsInvalid:
         table = Settings.model_fields[str(first["loc"][0])].annotation
         names = list(getattr(table, "model_fields", {}))
         return SettingsInvalid(f"Unknown setting {key}.", field=key, fix=nearest(str(first["loc"][-1]), names))
-    value = None if "key" in key else first["input"]  # a secret is not shown
+    value = None if SECRET.search(key) else first["input"]  # a secret is not shown
     got = "" if value is None else f" got {value!r}"
     fix = f"Mend it in {FILE} or in {PREFIX}{key.upper().replace('.', '__')}."
     return SettingsInvalid(f"Setting {key}{got}: {first['msg']}.", field=key, value=value, fix=fix)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bondhu.app import App
-from bondhu.monitor.alerts import Alert, Channel, LogChannel, Mail, Told, Webhook, alert, due, tell
+from bondhu.monitor.alerts import Alert, Channel, Told, alert, due, tell
 from bondhu.ports import Event, Task
-from bondhu.registry.lifecycle import Traffic, traffic
-from bondhu.registry.share import TRIAL
-from bondhu.settings import Alerts
+from bondhu.registry.lifecycle import traffic
+from bondhu.registry.share import HOLDOUT, LIVE, TRIAL
 from bondhu.train.window import DAY
+from bondhu.watch.causes import diagnose
 from bondhu.watch.findings import Finding, findings
-from bondhu.watch.observed import observe
+from bondhu.watch.observed import Observed, observe
+from bondhu.watch.windows import LENGTHS, stretches
+from bondhu.wiring import channels_of
 
 JOB = "watch"  # its runs are rows of `system_tasks`; the newest holds what has been told
 BACK = 36.0  # days that are read: a week to look at, four before it to compare with
 FAULTS = ("reward fell: policy", "reward fell: segment")  # what a version may be to blame for
+MOST = 0.5  # share of decisions
+BLAMED = ("policy", "segment")  # causes
+LIVE_AGAIN = ("promoted", "rolled_back")  # what makes a version live
 YOUNG = 14.0  # days after which a version that is live has proved itself: what falls then is not its release
 HOUR = 3600.0  # seconds
 
@@ -49,62 +54,87 @@ def watch(app: App, channels: Sequence[Channel] | None = None) -> Watched:
     seen = observe(domain, records, now - BACK * DAY, np.nextafter(now, np.inf))
     rate = app.settings.exploration.rate
     found = findings(seen, now, domain.reward.wait, rate / len(domain.actions) if rate else None)
-    taken_back = _take_back(app, found, now)
-    before = _told(app)
-    alerts = [*(_alert(each, now) for each in found), *_of_events(app.events(), before[1], now)]
-    alerts += _of_trainings(app, now)
-    say, told = due(before[0], alerts, now, app.settings.alerts.quiet_hours * HOUR)
-    failed = tell(channels_of(app.settings.alerts) if channels is None else channels, say)
-    metadata = {"findings": [each._asdict() for each in found], "told": told.to_dict(), "failed": list(failed)}
+    taken_back = _take_back(app, found, seen, now)
+    last = app.tasks.recent(JOB, 1)
+    before = last[0].metadata["told"] if last else {}
+    since = last[0].executed_at if last else now - DAY
+    states = [*(_alert(each, now) for each in found), *_of_trainings(app, now)]
+    told: dict[str, Any] = {}
+    said: list[Alert] = []
+    failed: list[str] = []
+    for channel in channels_of(app.settings.alerts) if channels is None else channels:
+        known = Told.from_dict(before.get(channel.name, {}))
+        pending = [Alert(**each) for each in before.get(f"{channel.name}, not told", [])]
+        say, after = due(known, states, now, app.settings.alerts.quiet_hours * HOUR)
+        events = [*pending, *_of_events(app.events(), since, now)]
+        lost = bool(tell([channel], [*say, *events]))  # what did not go out is due again
+        told[channel.name] = (known if lost else after).to_dict()
+        told[f"{channel.name}, not told"] = [asdict(each) for each in events] if lost else []
+        said = [*say, *events] if not lost else said
+        failed += [channel.name] if lost else []
+    metadata = {"findings": [each._asdict() for each in found], "told": told, "failed": failed}
     app.tasks.record(Task(JOB, now, "completed", 0, len(records.time), 0.0, metadata))
-    return Watched(found, say, failed, taken_back)
+    return Watched(found, tuple(said), tuple(failed), taken_back)
 
 
-def channels_of(settings: Alerts) -> list[Channel]:
-    """Where alerts go: always into the log; to a webhook and by e-mail where they are set."""
-    channels: list[Channel] = [LogChannel()]
-    if settings.webhook is not None:
-        key = settings.webhook_key.get_secret_value() if settings.webhook_key else None
-        channels.append(Webhook(settings.webhook.get_secret_value(), key))
-    if settings.mail_host is not None:
-        password = settings.mail_password.get_secret_value() if settings.mail_password else None
-        to, user = tuple(settings.mail_to), settings.mail_user
-        host, sender, port = settings.mail_host, settings.mail_from, settings.mail_port
-        channels.append(Mail(host, sender, to, port, user, password, starttls=settings.mail_starttls))
-    return channels
+def blame(events: Sequence[Event], found: Finding, seen: Observed, settled: float) -> Blame | None:
+    """The version that this finding may be the fault of: one on trial, or one that has been live for a short time only.
 
-
-def blame(events: Sequence[Event], found: Finding, now: float) -> Blame | None:
-    """The version that this finding may be the fault of: the one on trial, or a live one that is young."""
-    standing: Traffic = traffic(events)
+    It is looked at again with nothing but what happened since that version began to decide, so that nobody pays for the
+    rows of another; and a trial is not to blame for what hits the live version just as well.
+    """
     if found.kind not in FAULTS:
         return None
-    if found.subject == TRIAL:
+    standing = traffic(events)
+    if standing.step is not None and standing.step.share:
         step = standing.step
-        return Blame(step.version, on_trial=True) if step and step.share else None
-    began = max(
-        (each.time for each in events if each.kind == "promoted" and each.version == standing.live), default=0.0
-    )
-    young = standing.live is not None and now - began <= YOUNG * DAY
-    return Blame(standing.live, on_trial=False) if young and standing.live else None
+        since = _since(seen, step.began, settled)
+        of_trial = since.by(TRIAL)
+        alone = _share(since, step.version) >= MOST
+        fell = _fell(seen, since if alone else of_trial, settled)
+        told = diagnose(_usual(seen, settled), since)
+        if told.degraded and told.where == TRIAL and told.cause in BLAMED:
+            return Blame(step.version, on_trial=True)
+        if fell and (alone or not _fell(seen, since.by(LIVE), settled)):
+            return Blame(step.version, on_trial=True)
+    live = standing.live
+    began = max((each.time for each in events if each.kind in LIVE_AGAIN and each.version == live), default=0.0)
+    if live is None or settled - began > YOUNG * DAY:
+        return None
+    own = _since(seen, began, settled)
+    own = own.take(own.version.among(live) | own.variant.among(HOLDOUT))
+    return Blame(live, on_trial=False) if _share(own, live) >= MOST and _fell(seen, own, settled) else None
 
 
-def _take_back(app: App, found: Sequence[Finding], now: float) -> str | None:
+def _since(seen: Observed, began: float, settled: float) -> Observed:
+    return seen.between(max(began, settled - max(LENGTHS) * DAY), settled)
+
+
+def _usual(seen: Observed, settled: float) -> Observed:
+    return stretches(seen, settled, max(LENGTHS))[0]
+
+
+def _fell(seen: Observed, these: Observed, settled: float) -> bool:
+    """Whether these rows by themselves earn less than is usual, for a reason that a version can be to blame for."""
+    found = diagnose(_usual(seen, settled), these)
+    return found.degraded and found.cause in BLAMED
+
+
+def _share(rows: Observed, version: str) -> float:
+    """Of these decisions, those that a version made."""
+    return float(rows.version.among(version).mean()) if len(rows) else 0.0
+
+
+def _take_back(app: App, found: Sequence[Finding], seen: Observed, now: float) -> str | None:
     if not app.release_rules.automatic:
         return None
     for each in found:
-        to_blame = blame(app.events(), each, now)
+        to_blame = blame(app.events(), each, seen, now - app.domain.reward.wait)
         if to_blame is not None:
             act = app.withdraw if to_blame.on_trial else app.rollback
             act(reason=each.title, by=JOB)
             return to_blame.version
     return None
-
-
-def _told(app: App) -> tuple[Told, float]:
-    """What has been told, and when that was."""
-    last = app.tasks.recent(JOB, 1)
-    return (Told.from_dict(last[0].metadata["told"]), last[0].executed_at) if last else (Told(), 0.0)
 
 
 def _alert(found: Finding, now: float) -> Alert:

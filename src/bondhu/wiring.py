@@ -13,8 +13,9 @@ from bondhu import learners
 from bondhu.domains import declared
 from bondhu.domains import recommendation as recommendation_domain
 from bondhu.errors import InvalidInput, SettingsInvalid, UnknownName, nearest
+from bondhu.monitor.alerts import Channel, LogChannel, Mail, Webhook
 from bondhu.ports import Domain
-from bondhu.settings import Learning, Settings
+from bondhu.settings import Alerts, Learning, Settings
 from bondhu.types import Spec
 
 GROUPED = ("category", "number", "text", "person")  # kinds of field that people can be grouped by
@@ -92,3 +93,19 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
         result[key] = merged(below[key], value) if both else value
     return result
+
+
+def channels_of(settings: Alerts) -> list[Channel]:
+    """Where alerts go: always into the log; to a webhook and by e-mail where they are set."""
+    if settings.mail_host is not None and not settings.mail_to:
+        raise SettingsInvalid("alerts.mail_host is set, but alerts.mail_to names nobody.", field="alerts.mail_to")
+    channels: list[Channel] = [LogChannel()]
+    if settings.webhook is not None:
+        key = settings.webhook_key.get_secret_value() if settings.webhook_key else None
+        channels.append(Webhook(settings.webhook.get_secret_value(), key))
+    if settings.mail_host is not None:
+        password = settings.mail_password.get_secret_value() if settings.mail_password else None
+        to, user = tuple(settings.mail_to), settings.mail_user
+        host, sender, port = settings.mail_host, settings.mail_from, settings.mail_port
+        channels.append(Mail(host, sender, to, port, user, password, starttls=settings.mail_starttls))
+    return channels

@@ -154,7 +154,7 @@ def test_of_two_operators_who_promote_at_once_one_wins_and_the_other_is_told(tmp
     assert traffic(registry.events("music")).live == winner
 
 
-@pytest.mark.parametrize("kind", ["promoted", "tried", "shadowed", "judged"])
+@pytest.mark.parametrize("kind", ["promoted", "tried", "shadowed"])
 def test_a_clock_set_back_is_an_error_and_changes_nothing(registry: Registry, kind: str) -> None:
     registry.record("music", event("promoted", "a", 10_000.0))
     with pytest.raises(ClockBehind, match="The clock says 5000, but the last event of this history is of 10000"):
@@ -178,6 +178,23 @@ def test_what_makes_things_safer_works_whatever_the_clock_says(
     registry.record("music", event(kind, name, 5_000.0))
     assert traffic(registry.events("music")) == after
     assert registry.events("music")[-1].time == 10_000.0
+
+
+def test_what_began_long_before_it_is_recorded_is_not_lost(registry: Registry) -> None:
+    """A training carries the time it began; meanwhile others may have recorded something."""
+    registry.record("music", event("promoted", "a", 10_000.0))
+    registry.add(Version("late", "music", "tabular.q_learning", {}, {"table": np.zeros(1)}, {}, 5_000.0))
+    registry.record("music", event("judged", "late", 5_000.0))
+    assert [(each.kind, each.time) for each in registry.events("music")][-2:] == [
+        ("added", 10_000.0),
+        ("judged", 10_000.0),
+    ]
+
+
+def test_a_trial_never_shrinks(registry: Registry) -> None:
+    registry.record("music", event("tried", "a", 1.0, 0.5))
+    with pytest.raises(Conflict, match="on trial for 50% of the people: who met it keeps it"):
+        registry.record("music", event("tried", "a", 2.0, 0.1))
 
 
 def test_clocks_that_disagree_a_little_keep_the_order_of_events(registry: Registry) -> None:

@@ -17,7 +17,7 @@ from bondhu.errors import InvalidInput, StateCorrupt
 from bondhu.log.memory import MemoryLog
 from bondhu.ports import Event, Version
 from bondhu.serve.decide import Request
-from bondhu.train.window import DAY, Window, held_out, next_window, parent_id, people
+from bondhu.train.window import DAY, Window, held_out, next_window, parent_ids, people
 from bondhu.types import Decision
 from tests.service.stand import HOUR, NOW, Clock, log, opened
 
@@ -258,11 +258,14 @@ def test_after_a_rollback_to_the_baseline_learning_starts_afresh() -> None:
         return Event(0.0, kind, version, "", {})
 
     events = [event("added", "v1"), event("promoted", "v1"), event("added", "v2")]
-    assert parent_id([]) is None
-    assert parent_id(events) == "v2"
-    assert parent_id([*events, event("rolled_back", "baseline")]) is None
-    assert parent_id([*events, event("rolled_back", "v1")]) == "v1"
-    assert parent_id([*events, event("rolled_back", "v1"), event("added", "v3")]) == "v3"
+    assert parent_ids([]) == []
+    assert parent_ids(events) == ["v2", "v1"]
+    assert parent_ids([*events, event("rolled_back", "baseline")]) == []
+    assert parent_ids([*events, event("rolled_back", "v1")]) == ["v1"]
+    assert parent_ids([*events, event("rolled_back", "v1"), event("added", "v3")]) == ["v3", "v2", "v1"]
+    stopped = [*events, event("stopped", "baseline"), event("promoted", "v1")]
+    assert parent_ids(stopped) == ["v1"]  # what was put in force again is learned on from
+    assert parent_ids([*events, event("promoted", "v2"), event("promoted", "v1")]) == ["v1"]
 
 
 # -------------------------------------------------------------------------------------------------------------- people

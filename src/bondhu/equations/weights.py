@@ -56,8 +56,11 @@ def self_normalised(weights: Floats) -> Floats:
 
 def effective_samples(weights: Floats) -> float:
     """`(sum w)^2 / sum w^2`, in rows: the unweighted sample that estimates as precisely. Kish (1965)."""
-    square = float(weights @ weights)
-    return float(weights.sum()) ** 2 / square if square > 0 else 0.0
+    largest = float(weights.max(initial=0.0))
+    if not 0 < largest < np.inf:
+        return 0.0
+    shares = weights / largest  # squares of weights beyond 1e154 would be infinite
+    return float(shares.sum()) ** 2 / float(shares @ shares)
 
 
 def pareto_shape(excesses: Floats) -> float:

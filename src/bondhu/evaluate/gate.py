@@ -189,7 +189,7 @@ def _guardrail(name: str, more: Estimate, tolerated: float) -> Finding:
 
 def _average(candidate: Estimate, rules: GateRules) -> Finding:
     figures = f"Average reward {candidate.value:.4g} ({candidate.low:.4g} to {candidate.high:.4g})"
-    if candidate.value < rules.minimum_average_reward:
+    if not candidate.value >= rules.minimum_average_reward:
         return Finding("refuse", f"{figures} is below {rules.minimum_average_reward:g}.")
     return Finding("promote", f"{figures} is at least {rules.minimum_average_reward:g}.")
 

@@ -18,7 +18,7 @@ MINIMUM_EFFECTIVE_SAMPLES = 50.0
 # With fewer rows that earned anything unusual, the terms say nothing of their own variance: 128 effective samples of a
 # click rate of 0.5 % may hold no click at all, and an interval of [0, 0] would be a lie.
 EVENTS = 0.1  # rows that earned something unusual, for each effective sample that is asked for
-STRAY = 0.1  # how far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy
+STRAY = 0.02  # how far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy
 SURE = 0.999  # confidence beyond which it is not chance
 # Above this Pareto shape of the weights' tail, means of feasible samples do not settle (Vehtari et al. 2024).
 HEAVY = 0.7
@@ -60,7 +60,8 @@ def weighed(weights: Floats, batch: Batch, minimum: float) -> Support:
         return Support(weights, np.nan, reason)
     if effective == 0:
         reason = f"No overlap: the policy never takes the action that was logged, in any of {len(batch):,} decisions."
-        return Support(weights, np.nan, reason)
+        rare = empirical_bernstein(weights, SURE, (0.0, 1.0 / float(batch.probability.min())))[1] >= 1
+        return Support(weights, 0.0 if rare else np.nan, reason)  # with many actions its own may be yet to come
     wrong = _miscalibrated(batch)
     if wrong:
         return Support(weights, np.nan, wrong)
@@ -179,5 +180,8 @@ def refusal(reason: str, effective: float) -> Estimate:
 
 def estimate(terms: Floats, batch: Batch, confidence: float, effective: float) -> Estimate:
     """The mean of the terms, with an interval over sessions that allows for their skewness."""
+    if not np.isfinite(terms).all():
+        row = int(np.argmin(np.isfinite(terms)))
+        return refusal(f"Row {row} counts {terms[row]}: what is observed or predicted there is not a number.", np.nan)
     low, high = skewness_corrected(terms, confidence, batch.session)
     return Estimate(float(terms.mean()), low, high, effective, terms)

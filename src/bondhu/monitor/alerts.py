@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import smtplib
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -173,7 +174,7 @@ class Mail:
         message.set_content(text(alert))
         with smtplib.SMTP(self.host, self.port, timeout=self.timeout) as server:
             if self.starttls:
-                server.starttls()
+                server.starttls(context=ssl.create_default_context())
             if self.user:
                 server.login(self.user, self.password or "")
             server.send_message(message)

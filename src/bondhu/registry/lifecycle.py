@@ -17,6 +17,7 @@ from bondhu.ports import Event
 
 BASELINE = "baseline"  # the version name of the rule in force before learning
 APPLICATION = "application"  # the version name of what the application would have done by itself
+EXPLORED = "application, explored"  # of what an apprentice did in its place
 NEW = "new"  # the status of a version that is not there yet
 
 # What an event makes of the version it names: status before -> status after.
@@ -38,7 +39,8 @@ STANDS = {  # each status in a sentence
     "live": "live",
     "retired": "retired",
 }
-SAFER = ("withdrawn", "rolled_back", "stopped")  # never refused for the sake of a clock
+SAFER = ("withdrawn", "rolled_back", "stopped")  # what takes back
+UNTIMED = (*SAFER, "added", "judged")  # never refused for the sake of a clock: safer, or begun long before
 SKEW = 60.0  # seconds by which clocks of several machines may disagree
 
 
@@ -89,10 +91,15 @@ def live(events: Sequence[Event]) -> str | None:
 
 def previous(events: Sequence[Event]) -> str | None:
     """What a rollback goes back to, "baseline" below the first promotion; None: there is nothing to roll back."""
+    return next(iter(below(events)), None)
+
+
+def below(events: Sequence[Event]) -> list[str]:
+    """What rollbacks go back to, one after the other; the baseline at the end."""
     stack: list[str] = []
     for event in events:
         stack = _after(stack, event)
-    return (BASELINE, *stack)[-2] if stack else None
+    return [*stack[-2::-1], BASELINE] if stack else []
 
 
 def versions(events: Sequence[Event]) -> list[Standing]:
@@ -152,6 +159,9 @@ def _check_transition(event: Event, events: Sequence[Event]) -> None:
         )
         raise Conflict(what, field="version", value=event.version, fix=fix)
     step = traffic(events).step
+    if event.kind == "tried" and step is not None and (event.share or 0.0) < step.share:
+        what = f"Version {step.version!r} is on trial for {step.share:.0%} of the people: who met it keeps it."
+        raise Conflict(what, field="share", value=event.share, fix="Withdraw it to end the trial: `bondhu withdraw`.")
     if event.kind in ("shadowed", "tried") and step is not None and step.version != event.version:
         what = f"Version {step.version!r} is {'on trial' if step.share else 'in shadow'} already."
         raise Conflict(what, field="version", value=event.version, fix="Withdraw it first: `bondhu withdraw`.")
@@ -162,13 +172,15 @@ def _in_order(event: Event, events: Sequence[Event]) -> Event:
     last = events[-1].time if events else -math.inf
     if event.time >= last:
         return event
-    if event.kind not in SAFER and event.time < last - SKEW:
+    if event.kind not in UNTIMED and event.time < last - SKEW:
+        newest = events[-1]
         raise ClockBehind(
             f"The clock says {event.time:.0f}, but the last event of this history is of {last:.0f}, "
             f"{last - event.time:,.0f} seconds later.",
             field="time",
             value=event.time,
-            fix="Set the clock right. Rolling back, withdrawing and stopping work all the same.",
+            fix="Set the clock right; rolling back, withdrawing and stopping work all the same. If the clock is right, "
+            f"that event's was not ({newest.version!r} {newest.kind.replace('_', ' ')}): mend it in events.jsonl.",
         )
     return event._replace(time=last)
 

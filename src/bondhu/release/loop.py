@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bondhu.errors import BondhuError
+from bondhu.errors import BondhuError, Conflict
 from bondhu.ports import Deployment, Event
 from bondhu.registry.lifecycle import Step, traffic
 from bondhu.release.facts import shadow_facts, trial_facts
@@ -29,8 +29,14 @@ class Look(NamedTuple):
 def begin(deployment: Deployment, version: str, rules: ReleaseRules, *, by: str, reason: str, now: float) -> Look:
     """Let the version leave the candidates. Raises Conflict while another one is in shadow or on trial."""
     events = deployment.registry.events(deployment.domain.name)
+    step = traffic(events).step
+    if step is not None:
+        how = f"on trial for {step.share:.0%} of the people" if step.share else "in shadow"
+        what = f"Version {step.version!r} is {how} already."
+        raise Conflict(what, field="version", value=version, fix="Let it end, or withdraw it: `bondhu withdraw`.")
     move = first_move(rules)
-    move = move._replace(reasons=(reason, *move.reasons))
+    stated = reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    move = move._replace(reasons=(stated, *move.reasons))
     _record(deployment, version, move, by=by, now=now, seen=len(events))
     return Look(version, move)
 

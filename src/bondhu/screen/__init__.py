@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bondhu.app import TrainingRun
 from bondhu.errors import BondhuError
 from bondhu.log.importers import ImportReport
 from bondhu.log.join import JoinReport
 from bondhu.monitor.doctor import Finding
 from bondhu.train.judge import Judgement
+from bondhu.training import TrainingRun
 from bondhu.types import Estimate, Verdict
 
 console = Console(highlight=False)

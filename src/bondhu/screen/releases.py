@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from bondhu.app import App
+from bondhu.errors import BondhuError
 from bondhu.ports import Event, Task
 from bondhu.registry import lifecycle
 from bondhu.registry.lifecycle import BASELINE, Traffic
@@ -88,10 +89,13 @@ def _changed(app: App, event: Event) -> str:
     names = [each.version for each in app.events() if each.kind == "added"]
     place = names.index(event.version)
     load = app.deployment.registry.load
-    now = load(event.version)
-    if not place:
+    try:
+        now = load(event.version)
+        then = load(names[place - 1]) if place else None
+    except BondhuError:
+        return "its files are gone or damaged"
+    if then is None:
         return f"{now.learner}"
-    then = load(names[place - 1])
     keys = {**then.hyperparameters, **now.hyperparameters}
     differ = [
         f"{key}: {then.hyperparameters.get(key)} → {now.hyperparameters.get(key)}"
@@ -116,7 +120,7 @@ def verdicts(events: Sequence[Event]) -> None:
         )
         for reason in event.figures.get("reasons", ()):
             console.print(f"  · {escape(reason)}", soft_wrap=True)
-        figures = {name: each for name, each in event.figures.items() if isinstance(each, float)}
+        figures = {name: each for name, each in event.figures.items() if type(each) in (int, float)}
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         console.print(f"  [dim]{escape(shown)}[/]", soft_wrap=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.policies.following import of_names
 from bondhu.ports import Deployment, Signal
-from bondhu.registry.lifecycle import APPLICATION, BASELINE
+from bondhu.registry.lifecycle import APPLICATION, BASELINE, EXPLORED
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL, Assignment, assign
 from bondhu.serve.checks import asked, check_text, observed, open_to, shortened, within
 from bondhu.serve.explain import explain
@@ -85,11 +85,15 @@ class Decider:
                 decisions = self._decide(arms.trial, requests, ids, now, assignment)
                 if all(0.0 < each.probability <= 1.0 for each in decisions):
                     return decisions
-                log.error("Version %r on trial gave a probability that is none.", arms.trial.version)
+                problem = "it gave a probability that is none"
             except Exception as error:  # whatever it is, people get a decision
-                failed = self._in_force(arms.live, requests, ids, now, assignment)  # unless the request is at fault
-                log.error("Version %r on trial could not decide: %s", arms.trial.version, error)
-                return failed
+                problem = str(error)
+            if len(requests) > 1:  # the others need not suffer for one of them
+                singly = zip(requests, ids, strict=True)
+                return [self._given(arms, [one], [identity], now, assignment)[0] for one, identity in singly]
+            failed = self._in_force(arms.live, requests, ids, now, assignment)  # unless the request is at fault
+            log.error("Version %r on trial could not decide: %s", arms.trial.version, problem)
+            return failed
         return self._in_force(arms.live, requests, ids, now, assignment)
 
     def _in_force(
@@ -105,6 +109,9 @@ class Decider:
         for rows, acting in ((own, self._application(live, [requests[row] for row in own])), (others, live)):
             some = [requests[row] for row in rows], [ids[row] for row in rows]
             made.update(zip(rows, self._decide(acting, *some, now, assignment) if rows else [], strict=True))
+        for row in own:
+            if made[row].action != requests[row].default:
+                made[row] = made[row]._replace(version=EXPLORED)
         return [made[row] for row in range(len(requests))]
 
     def _application(self, live: Acting, requests: Sequence[Request]) -> Acting:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bondhu.errors import BondhuError
-from bondhu.registry.lifecycle import APPLICATION, BASELINE
+from bondhu.registry.lifecycle import APPLICATION, BASELINE, EXPLORED
 from bondhu.serve.ids import Draws
 from bondhu.serve.live import Live, masks
 from bondhu.serve.messages import Audit, Candidate, Moved
@@ -20,8 +20,8 @@ NORMAL_95 = 1.959963984540054  # standard errors on either side of a 95 % interv
 def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str | None], Acting]) -> Audit:
     """The audit record of one decision. A version that cannot be loaded any more is said so, not raised."""
     feedback = [each._asdict() for each in said]
-    if decision.version == APPLICATION:
-        own = decision.probability > 0.5
+    if decision.version in (APPLICATION, EXPLORED):
+        own = decision.version == APPLICATION
         why = f"The application would have done {decision.action!r} by itself: the apprentice followed."
         explored = f"The apprentice explored {decision.action!r} instead of the application's own choice."
         return Audit(decision._asdict(), [], not own, why if own else explored, False, feedback)

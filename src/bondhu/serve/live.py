@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.errors import BondhuError, InvalidInput, UnknownName, nearest
+from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.policies.floor import WithFloor
 from bondhu.ports import Event, Registry
 from bondhu.registry import lifecycle
@@ -41,9 +42,9 @@ class Live:
     exploration: float  # share of decisions made at random
     holdout: float = 0.0  # share of people who always meet the rule
     problem: str | None = field(default=None, init=False)  # why the version in force is not the one that acts
-    _arms: Arms | None = field(default=None, init=False, repr=False)
-    _events: Sequence[Event] | None = field(default=None, init=False, repr=False)  # what `_arms` follow
+    _followed: tuple[Sequence[Event] | None, Arms | None] = field(default=(None, None), init=False, repr=False)
     _retry: float = field(default=0.0, init=False, repr=False)  # seconds; when a failed load is tried again
+    _loading: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.arms(0.0)
@@ -56,21 +57,30 @@ class Live:
         """All that decide now. They are replaced together, so that no decision sees half of a change."""
         try:
             events = self.registry.events(self.domain)  # the same object until something is recorded
-            if self._arms is not None and events is self._events and (not self.problem or now < self._retry):
-                return self._arms
-            self._events, self.problem = events, None
-            self._arms = self._loaded(events, self._arms, now)
-        except BondhuError as error:
+            followed, arms = self._followed  # one tuple: another thread may be putting the next one there
+            if arms is not None and events is followed and (not self.problem or now < self._retry):
+                return arms
+            with self._loading:
+                events = self.registry.events(self.domain)
+                self.problem = None
+                arms = self._loaded(events, self._followed[1], now)
+                self._followed = events, arms
+                return arms
+        except Exception as error:  # whatever it is, people get a decision, and it is tried again
             self._complain(error, now)
-        if self._arms is None:
-            self._arms = self._loaded((), None, now)
-        return self._arms
+        events, arms = self._followed
+        if arms is None:
+            arms = self._loaded((), None, now)
+            self._followed = events, arms
+        return arms
 
     def _loaded(self, events: Sequence[Event], before: Arms | None, now: float) -> Arms:
         """What the events say, each version loaded once; the last good one stays where the next cannot be loaded."""
         known = {each.version: each for each in (before or ()) if isinstance(each, Acting)}
         traffic = lifecycle.traffic(events)
-        live = self._ready(traffic.live or BASELINE, known, now) or (before and before.live)
+        live = self._ready(traffic.live or BASELINE, known, now)
+        if live is None and before is not None and before.live.version == lifecycle.previous(events):
+            live = before.live  # what was taken back does not go on for want of what it was taken back to
         rule = self._ready(BASELINE, known, now) if self.holdout or live is None else None
         if live is None:
             live = rule or self.explored(self.restore(None), self.exploration)
@@ -83,12 +93,12 @@ class Live:
             return known[name]
         try:
             return self.explored(self.restore(None if name == BASELINE else name), self.exploration)
-        except BondhuError as error:
+        except Exception as error:
             self._complain(error, now)
             return None
 
-    def _complain(self, error: BondhuError, now: float) -> None:
-        self.problem, self._retry = str(error), now + RETRY
+    def _complain(self, error: Exception, now: float) -> None:
+        self.problem, self._retry = str(error) or type(error).__name__, now + RETRY
         log.warning("The version in force cannot act: %s", error)
 
     @staticmethod

@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
 
 def of_application(records: Records) -> Booleans:
     """Which decisions were the application's own choice, followed by the apprentice, and not explored: `[T]`."""
-    return records.version.among(APPLICATION) & (records.probability > 0.5)
+    return records.version.among(APPLICATION)
 
 
 def imitation(batch: Batch, rng: np.random.Generator, contrasts: int = 1) -> Batch:

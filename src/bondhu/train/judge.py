@@ -86,8 +86,19 @@ def parts_of(
     wide = [widened(each, error, rules.confidence, sessions) for each in (advantage, *groups.values())]
     ours, theirs = (of_objectives(estimator, seen) for seen in pair)
     objectives = {name: (ours[name], theirs[name]) for name in ours}
-    rails = {name: difference(*objectives[name], rules.confidence, session=batch.session) for name in rules.guardrails}
+    rails = {
+        name: unheard(difference(*objectives[name], rules.confidence, session=batch.session), batch, name, signals)
+        for name in rules.guardrails
+    }
     return Parts(wide[0], dict(zip(groups, wide[1:], strict=True)), objectives, rails)
+
+
+def unheard(more: Estimate, batch: Batch, name: str, signals: Mapping[str, Signal]) -> Estimate:
+    """With the rule of three where a signal never came: in n decisions nothing is seen of what comes in 3 / n of them
+    once in 20 times (Hanley & Lippman-Hand 1983)."""
+    if more.refused or batch.objectives[name].any():
+        return more
+    return replace(more, high=max(more.high, 3.0 * signals[name].high / more.effective_samples))
 
 
 def evaluation_batch(

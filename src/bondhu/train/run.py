@@ -15,7 +15,7 @@ from bondhu.log.join import JoinReport, join, only, read_window
 from bondhu.ports import Deployment, Domain, Version
 from bondhu.registry.names import new_version_id
 from bondhu.train.imitate import imitation, of_application
-from bondhu.train.window import Window, held_out, next_window, parent_id, people
+from bondhu.train.window import Window, held_out, next_window, parent_ids, people
 from bondhu.types import Array, Batch, Learner, Metrics, Spec
 
 
@@ -99,16 +99,17 @@ def training_batch(
 
 
 def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
-    """The version to learn on from, if it is of the same learner and fields; actions may have come and gone."""
-    name = parent_id(deployment.registry.events(deployment.domain.name))
-    if name is None:
-        return None
-    try:
-        parent = deployment.registry.load(name)
-    except StateCorrupt as error:
-        raise type(error)(error.what, fix="Start over without it: `bondhu train --from-scratch`.") from error
-    same = parent.description["fields"] == deployment.domain.describe()["fields"] and parent.learner == learner
-    return parent if same and not parent.notes.get("imitates") else None  # an apprentice knows no rewards
+    """The version to learn on from, if it is of the same learner and fields; actions may have come and gone. An
+    apprentice knows no rewards: what came before it is learned on from."""
+    for name in parent_ids(deployment.registry.events(deployment.domain.name)):
+        try:
+            parent = deployment.registry.load(name)
+        except StateCorrupt as error:
+            raise type(error)(error.what, fix="Start over without it: `bondhu train --from-scratch`.") from error
+        if not parent.notes.get("imitates"):
+            same = parent.description["fields"] == deployment.domain.describe()["fields"] and parent.learner == learner
+            return parent if same else None
+    return None
 
 
 def actions_of(version: Version) -> list[str]:

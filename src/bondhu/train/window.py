@@ -22,15 +22,21 @@ class Window(NamedTuple):
     end: float
 
 
-def parent_id(events: Sequence[Event]) -> str | None:
-    """The version to learn on from: the newest one, or the live one after anything was taken back; None to start
-    afresh."""
-    for place in reversed(range(len(events))):
-        if events[place].kind == "added":
-            return events[place].version
-        if events[place].kind in SAFER:
-            return live(events[: place + 1])
-    return None
+def parent_ids(events: Sequence[Event]) -> list[str]:
+    """The versions to learn on from, best first: the newest ones; the live one where anything was taken back, or an
+    older one put in force, after the newest was made."""
+    added: list[str] = []
+    taken_back = False
+    for event in events:
+        if event.kind == "added":
+            added.append(event.version)
+            taken_back = False
+        elif event.kind in SAFER or (event.kind == "promoted" and event.version in added[:-1]):
+            taken_back = True
+    if taken_back:
+        acting = live(events)
+        return [acting] if acting else []
+    return added[::-1]
 
 
 def next_window(parent: Version | None, now: float, days_back: float) -> Window:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
-from bondhu.app import App, open_app, training_metadata
+from bondhu.app import App, open_app
 from bondhu.domains.recommendation.action import RecommendationAction
 from bondhu.domains.recommendation.agent import QLearningAgent
 from bondhu.log.join import join
 from bondhu.serve.decide import Heard, Request, Said
 from bondhu.settings import load
 from bondhu.train.window import DAY
+from bondhu.training import training_metadata
 
 
 class RecommendationParams(dict[str, Any]):
