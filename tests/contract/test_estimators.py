@@ -446,3 +446,17 @@ def test_healthy_logs_are_hardly_ever_refused():
         refused.append(judge(greedy, even).refused)
     assert sum(each is not None for each in small) <= 4
     assert sum(each is not None for each in refused) <= 4
+
+
+@every
+def test_what_is_not_a_number_in_what_is_observed_is_refused_and_never_an_answer(estimator):
+    batch = population(times=5)
+    floats = np.hstack([batch.observation.astype(float), np.ones((len(batch), 1))])
+    floats[7, 1] = np.nan
+    found = estimator()(target, replace(batch, observation=floats))
+    assert found.refused is not None or np.isfinite([found.value, found.low, found.high]).all()
+
+
+def test_weights_beyond_all_bounds_are_counted():
+    assert effective_samples(np.array([1e160, 1.0, 1.0])) == pytest.approx(1.0)
+    assert effective_samples(np.zeros(3)) == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -72,6 +73,63 @@ def test_the_last_good_version_acts_while_the_next_cannot_be_loaded() -> None:
     clock[0] += 60
     assert one.decide(Request(CONTEXT)).version == "v2"
     assert one.live.problem is None
+
+
+def test_what_was_taken_back_does_not_go_on_though_what_it_was_taken_back_to_cannot_be_loaded() -> None:
+    damaged: set[str] = set()
+
+    def restore(name: str | None) -> Acting:
+        if name in damaged:
+            raise StateCorrupt(f"Version {name!r} is damaged.")
+        return acting(name)
+
+    one = decider(restore=restore)
+    for name in ("v1", "v2"):
+        one.deployment.registry.add(version(name))
+        promoted(one, name)
+    again = decider(restore=restore, registry=one.deployment.registry)  # it never had v1
+    damaged.add("v1")
+    one.deployment.registry.record("shop", Event(3.0, "rolled_back", "v1", "it hurts", {}))
+    assert again.decide(Request(CONTEXT)).version == "baseline"
+    assert again.live.problem == "Version 'v1' is damaged."
+
+
+def test_a_kill_switch_thrown_while_another_thread_loads_a_version_holds() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def restore(name: str | None) -> Acting:
+        if name == "v2":
+            begun.set()
+            go.wait(5)
+        return acting(name)
+
+    one = decider(restore=restore)
+    one.deployment.registry.add(version("v2"))
+    promoted(one, "v2")
+    slow = threading.Thread(target=lambda: one.live.arms(2.0))
+    slow.start()
+    begun.wait(5)
+    one.deployment.registry.record("shop", Event(3.0, "stopped", "baseline", "fire", {}))
+    go.set()
+    slow.join()
+    assert one.decide(Request(CONTEXT)).version == "baseline"
+
+
+def test_a_failure_that_nobody_foresaw_is_said_and_tried_again() -> None:
+    clock, broken = [100.0], [True]
+
+    def restore(name: str | None) -> Acting:
+        if name == "v1" and broken[0]:
+            raise OSError("Too many open files")
+        return acting(name)
+
+    one = decider(restore=restore, now=lambda: clock[0])
+    one.deployment.registry.add(version("v1"))
+    promoted(one, "v1")
+    assert (one.decide(Request(CONTEXT)).version, one.live.problem) == ("baseline", "Too many open files")
+    broken[0] = False
+    clock[0] += 60
+    assert (one.decide(Request(CONTEXT)).version, one.live.problem) == ("v1", None)
 
 
 def test_the_baseline_acts_where_no_version_was_ever_good() -> None:

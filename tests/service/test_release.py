@@ -286,6 +286,48 @@ def test_a_version_is_not_judged_on_what_it_learned_from(tmp_path: Path) -> None
     assert kept.evaluate(holdout=0.5).verdict.decision == "promote"
 
 
+def test_no_more_people_are_judged_on_than_were_kept_back(tmp_path: Path) -> None:
+    kept = deployed(tmp_path)
+    with pytest.raises(InvalidInput, match="learned from everybody's decisions"):
+        kept.evaluate(holdout=0.9)
+    assert kept.evaluate(holdout=0.2).held_out == 0.2
+
+
+def test_a_bad_signal_that_never_came_is_not_certain_never_to_come(tmp_path: Path) -> None:
+    problem = {"reward": {"signals": {"like": 1.0, "watched": {"weight": 0.5, "range": [0, 1]}, "sigh": 0.0}}}
+    app = opened(tmp_path, training={"holdout": 0.5}, gate={**FEW, "guardrails": {"sigh": 0.001}}, **problem)
+    log(app, PEOPLE, 6)
+    run = app.train()
+    assert run.verdict is not None
+    assert run.verdict.decision == "wait"
+    figures = run.verdict.figures
+    assert figures["sigh_high"] == pytest.approx(3 / figures["effective_samples"], rel=0.5)
+    assert any("is not ruled out" in reason for reason in run.verdict.reasons)
+
+
+def test_what_is_on_trial_is_not_released_again(tmp_path: Path) -> None:
+    app = deployed(tmp_path, shadow=False)
+    app.release(reason="by hand")
+    with pytest.raises(Conflict, match="is on trial for 10% of the people already"):
+        app.release(reason="again")
+
+
+def test_a_rollback_goes_to_the_next_version_that_can_act(tmp_path: Path) -> None:
+    clock = Clock()
+    app = deployed(tmp_path, clock, shadow=False)
+    first = app.versions()[0]
+    app.promote(first, reason="test")
+    log(app, [f"new-{number}" for number in range(200)], 6, ago=0.5 * HOUR)
+    clock.now += 2 * HOUR
+    second = app.train().trained.version
+    assert second is not None
+    app.promote(second.id, reason="test")
+    (file,) = tmp_path.rglob(f"{first}/values.npy")
+    file.write_bytes(b"damaged")
+    assert app.rollback(reason="it hurts") == BASELINE
+    assert f"({first} cannot act:" in app.events()[-1].reason
+
+
 def test_guardrails_of_the_gate_refuse_what_brings_more_of_a_bad_signal(tmp_path: Path) -> None:
     problem = {"reward": {"signals": {"like": 1.0, "watched": {"weight": 0.5, "range": [0, 1]}, "sigh": 0.0}}}
     rules = {**FEW, "guardrails": {"sigh": 0.1}}
@@ -310,6 +352,7 @@ def test_guardrails_of_the_gate_refuse_what_brings_more_of_a_bad_signal(tmp_path
         ({"steps": [0.0, 0.5]}, "Write rising shares"),
         ({"steps": [0.5, 1.5]}, "Write rising shares"),
         ({"steps": 0.5}, "Write a list"),
+        ({"steps": [1.0]}, "leaves nobody to compare with"),
         ({"step": [0.5]}, "Did you mean 'steps'"),
         ({"automatic": "yes"}, "Write true or false"),
         ({"holdout": 2}, "from 0 to 0.9"),

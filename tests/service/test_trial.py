@@ -121,6 +121,23 @@ def test_what_the_trial_cannot_decide_the_live_version_does_and_the_log_shows_it
     assert one.explain(made.id).replayed
 
 
+def test_one_decision_of_a_batch_that_the_trial_cannot_make_costs_the_others_nothing() -> None:
+    class Picky(ByValue):
+        def sample(self, observation: Array, allowed: Booleans, rng: object) -> object:
+            if (observation[:, 1] == 0).any():
+                raise FloatingPointError("it divided by zero")
+            return super().sample(observation, allowed, rng)  # type: ignore[arg-type]
+
+    def restore(name: str | None) -> Acting:
+        made = acting(name)
+        picky = Picky(lambda seen: np.tile([1.0, 3.0, 2.0], (len(seen), 1)), greedy)
+        return made._replace(policy=picky) if name == "v2" else made
+
+    one = on_trial(ready(restore=restore), share=1.0)
+    made = one.decide_many([Request({**CONTEXT, "age": 5 if row == 3 else 40}, user=USERS[row]) for row in range(20)])
+    assert [each.version for each in made] == ["v1" if row == 3 else "v2" for row in range(20)]
+
+
 def test_a_bad_request_is_the_callers_fault_and_not_the_trials() -> None:
     one = on_trial(ready(), share=1.0)
     with pytest.raises(InvalidInput, match="age"):

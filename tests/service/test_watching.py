@@ -134,8 +134,6 @@ KINDS = ["reward fell: feedback", "reward fell: traffic", "reward fell: season",
 
 
 @pytest.mark.parametrize("kind", KINDS)
-    "kind", ["reward fell: feedback", "reward fell: traffic", "reward fell: season", "context drift"]
-)
 def test_only_what_a_version_can_be_at_fault_for_is_blamed_on_one(tmp_path: Path, kind: str) -> None:
     app, clock = town(tmp_path, "policy", 901, 3)
     settled = clock.now - DAY

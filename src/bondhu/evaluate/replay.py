@@ -20,7 +20,7 @@ from bondhu.equations.adaptive_weights import linearised
 from bondhu.equations.intervals import Interval, standard_error, student, t_quantile
 from bondhu.equations.weights import importance
 from bondhu.evaluate.models import Model, cross_fitted
-from bondhu.evaluate.support import STRAY, SURE, support
+from bondhu.evaluate.support import SURE, stray_of, support
 from bondhu.policies.by_value import Exploring
 from bondhu.types import Batch, Exploration, Floats, Integers, Learner, Policy, Spec
 
@@ -225,7 +225,7 @@ def _interval(courses: list[_Course], share: float, confidence: float) -> Interv
 def _lacking(weights: Floats, accepted: float, looked: float, minimum: int) -> str | None:
     """Why the log does not support the replay."""
     mean, (low, high) = float(weights.mean()), student(weights, SURE)
-    if abs(mean - 1) > STRAY and not low <= 1 <= high:
+    if abs(mean - 1) > stray_of(len(weights)) and not low <= 1 <= high:
         return (
             f"The log does not fit the learner: importance weights average {mean:.3f} where 1 is expected. Either the "
             "learner takes actions the log never tried, or the logged probabilities are wrong."

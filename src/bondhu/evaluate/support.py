@@ -18,7 +18,9 @@ MINIMUM_EFFECTIVE_SAMPLES = 50.0
 # With fewer rows that earned anything unusual, the terms say nothing of their own variance: 128 effective samples of a
 # click rate of 0.5 % may hold no click at all, and an interval of [0, 0] would be a lie.
 EVENTS = 0.1  # rows that earned something unusual, for each effective sample that is asked for
-STRAY = 0.02  # how far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy
+# How far from 1 the mean weight may lie, beyond chance, before the log is said not to fit the policy: what is missing
+# moves an estimate by as much of the rewards, so it may be no more than the intervals of so many rows are wide.
+STRAY = (0.02, 5.0, 0.1)  # at least, over the root of the rows, at most
 SURE = 0.999  # confidence beyond which it is not chance
 # Above this Pareto shape of the weights' tail, means of feasible samples do not settle (Vehtari et al. 2024).
 HEAVY = 0.7
@@ -96,6 +98,12 @@ def broken(batch: Batch) -> str | None:
     return None
 
 
+def stray_of(rows: int) -> float:
+    """How far the mean weight of so many rows may lie from 1."""
+    least, share, most = STRAY
+    return min(max(least, share / rows**0.5), most)
+
+
 def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool]:
     """Weights average 1 where logged probabilities are right and the log tries all that the policy does.
 
@@ -103,7 +111,8 @@ def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool
     possible could average 1. Otherwise more decisions will tell.
     """
     mean = float(weights.mean())
-    low, high = student(weights, SURE, batch.session) if abs(mean - 1) > STRAY else (-np.inf, np.inf)
+    slight = stray_of(len(batch))
+    low, high = student(weights, SURE, batch.session) if abs(mean - 1) > slight else (-np.inf, np.inf)
     if not low <= 1 <= high:  # few heavy rows make for a skewed mean
         low, high = skewness_corrected(weights, SURE, batch.session)
     if low <= 1 <= high:
@@ -129,7 +138,7 @@ def _miscalibrated(batch: Batch) -> str | None:
     mean, error = calibration(batch.action, batch.probability, batch.allowed, batch.session)
     sure = NormalDist().inv_cdf(1 - (1 - SURE) / len(mean))  # for all actions at once (Bonferroni)
     worst = int(np.argmax(mean - sure * error))
-    if mean[worst] - sure * error[worst] <= 1 or mean[worst] <= 1 + STRAY:
+    if mean[worst] - sure * error[worst] <= 1 or mean[worst] <= 1 + stray_of(len(batch)):
         return None
     return (
         f"The logged probabilities are wrong: decisions with action {worst} count, each 1 / probability times, for "
