@@ -167,6 +167,9 @@ def train(
         plan = replace(plan, days_back=days)
     with screen.console.status("Training …"):
         run = deployment.train(plan)
+    if imitate and run.trained.version is None:
+        screen.say("No decision was the application's own: set [release] apprentice = true, and send `default` along.")
+        return
     screen.training(run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from gymnasium.spaces import MultiDiscrete
 
@@ -29,12 +30,16 @@ def check_apart(registry: Registry, names: Iterable[str], window: Window) -> Non
         learned = float(version.notes.get("window_end", 0.0))
         if window.start < learned:
             raise InvalidInput(
-                f"Version {version.id!r} learned from everybody's decisions until {learned:.0f}, and would be judged "
-                f"on those from {max(window.start, 0.0):.0f} on.",
+                f"Version {version.id!r} learned from everybody's decisions until {_day(learned)}, and would be judged "
+                f"on those from {_day(window.start)} on.",
                 field="window",
                 value=max(window.start, 0.0),
                 fix="Judge it on later decisions (--days), or train with [training] holdout = 0.2.",
             )
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}" if seconds > 0 else "the first"
 
 
 def adaptive(registry: Registry, events: Iterable[Event], window: Window) -> bool:

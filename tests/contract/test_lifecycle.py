@@ -83,7 +83,8 @@ def test_a_release_climbs_step_by_step(registry: Registry) -> None:
 def test_rolling_back_the_live_version_leaves_a_trial_running(registry: Registry) -> None:
     for each in (event("promoted", "a"), event("tried", "b", 2.0, 0.1), event("rolled_back", BASELINE, 3.0)):
         registry.record("music", each)
-    assert traffic(registry.events("music")) == Traffic(None, Step("b", 0.1, 2.0, 2.0), stopped=False)
+    # and its evidence begins anew, since it is compared with another version now
+    assert traffic(registry.events("music")) == Traffic(None, Step("b", 0.1, 3.0, 3.0), stopped=False)
 
 
 def test_the_kill_switch_ends_everything_that_decides(registry: Registry) -> None:

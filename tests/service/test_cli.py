@@ -562,7 +562,7 @@ def test_the_release_of_a_version_from_the_command_line(run: Run, shop: Path) ->
     assert "0 settled decisions at this step" in run("look").out
     refused = run("release")
     assert refused.code == 1
-    assert "is in shadow and cannot be shadowed" in refused.err
+    assert "is in shadow already" in refused.err
     assert "in shadow" in run("status").out
     history = run("history").out
     assert "shadowed" in history

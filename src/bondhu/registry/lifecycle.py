@@ -218,6 +218,8 @@ def _step_after(step: Step | None, event: Event) -> Step | None:
         again = step is not None and step.version == event.version
         share = event.share if event.kind == "tried" and event.share is not None else 0.0
         return Step(event.version, share, event.time, step.began if again and step else event.time)
+    if step is not None and event.kind in ("promoted", "rolled_back") and event.version != step.version:
+        return step._replace(since=event.time, began=event.time)  # what it is compared with is another one now
     ends = event.kind == "stopped" or (
         step is not None and event.kind in ("promoted", "withdrawn", "rolled_back") and event.version == step.version
     )

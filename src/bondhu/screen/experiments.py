@@ -23,22 +23,24 @@ def analysis(found: Analysis) -> None:
     console.print(f"[bold {COLOURS[found.answer]}]{found.answer}[/]: {escape(found.sentences[0])}")
     effects = [("reward", found.primary)]
     effects += [(each.guardrail.metric.name, each.effect) for each in found.guardrails]
-    effects += [(each.name, each.effect) for each in (*found.secondary, *found.segments)]
-    rows = [(name, *_row(each)) for name, each in effects]
+    rows = [(name, *_row(each, each.always_low, each.always_high)) for name, each in effects]
+    together = (*found.secondary, *found.segments)  # their intervals hold together
+    rows += [(each.name, *_row(each.effect, each.always_low, each.always_high)) for each in together]
     columns = ("metric", "treated", "control", "difference", "at every look", "at one planned look")
     table(f"Effects, {found.primary.looks.confidence:.0%} intervals", columns, rows)
-    for sentence in (found.ratio.sentence, *(each.sentence for each in found.guardrails)):
+    rest = (*found.guardrails, *found.secondary, *found.segments)
+    for sentence in (found.ratio.sentence, *(each.sentence for each in rest)):
         say(sentence)
 
 
-def _row(found: Effect) -> tuple[str, ...]:
+def _row(found: Effect, low: float, high: float) -> tuple[str, ...]:
     if found.refused:
         return ("—", "—", "—", found.refused, "")
     return (
         f"{found.treated.mean:.4f}",
         f"{found.control.mean:.4f}",
         f"{found.value:+.4f}",
-        _interval(found.always_low, found.always_high),
+        _interval(low, high),
         _interval(found.low, found.high),
     )
 
@@ -96,7 +98,7 @@ def study(found: Study) -> None:
         if rows:
             compared = [(each.name, *map(_told, (each.candidate, each.against, each.advantage))) for each in rows]
             table(title, columns, compared)
-    say(f"Errs the least, as far as the log can tell: {found.chosen.name or 'none'}. {found.chosen.reason}")
+    say(f"Errs the least, as far as the log can tell: {found.chosen.reason}")
     kinds = [(each.name, _figure(each.candidate), _figure(each.advantage), each.assumes) for each in found.kinds]
     table("Kinds of interval", ("kind", "candidate", "advantage", "assumes"), kinds)
 
