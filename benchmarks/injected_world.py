@@ -35,7 +35,7 @@ KINDS_OF = {
 }
 DAY = 86_400.0  # seconds
 MONDAY = 1_767_571_200.0  # seconds; 5 January 2026, 0:00 UTC
-DAYS = 28
+DAYS = 32
 PEOPLE, SESSIONS, LONGEST = 500, 180, 12  # sessions a day; decisions in the longest
 EXPLORATION = 0.1
 NOISE = 0.35  # of what the versions know, beside the deviation of the true values

@@ -152,3 +152,12 @@ def test_rewards_far_from_zero_cost_nothing():
     assert far.value - 100 == pytest.approx(near.value, abs=0.3 * (near.high - near.low))
     assert (far.high - far.low) / (near.high - near.low) < 2.5
     assert float(CONTEXTS @ (TARGET * REWARDS).sum(1)) + 100 == pytest.approx(far.value, abs=far.high - far.low)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_one_or_two_decisions_are_refused(rows):
+    batch = simulated(np.random.default_rng(8), 50)
+    same = batch.take(np.full(rows, int(np.argmax(batch.observation[:, 0] == 0))))
+    found = judge(Tabled(LOGGING), replace(same, session=np.arange(rows), time=np.arange(rows, dtype=float)))
+    assert f"{rows} decisions say nothing of their own spread" in (found.refused or "")
+    assert judge.versus(Tabled(LOGGING), target, same).refused is not None

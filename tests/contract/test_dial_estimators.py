@@ -12,7 +12,7 @@ from bondhu.evaluate.selection import choose, tuned
 from bondhu.policies.by_value import ByValue
 from bondhu.policies.epsilon_greedy import epsilon_greedy
 from bondhu.policies.interval import Smoothed, Windows
-from bondhu.types import Choice
+from bondhu.types import Batch, Choice
 from tests.contract.small_world import TARGET, Tabled, simulated
 
 ALL = (KernelInversePropensity, KernelSelfNormalised, KernelDoublyRobust)
@@ -159,3 +159,35 @@ def test_what_cannot_be_answered_is_refused(judge):
     assert "Row 7 has density 0.0" in judge()(near(), zero).refused
     assert "fewer than 50" in judge()(near(), batch.take(np.arange(40))).refused
     assert "1 is expected" in judge()(near(), replace(batch, probability=batch.probability * 2)).refused
+
+
+@dataclass(frozen=True)
+class Always:
+    """The same place, whatever is seen: no density."""
+
+    spot: float
+
+    def sample(self, observation, allowed, rng):
+        rows = len(observation)
+        return Choice(np.full(rows, self.spot), np.full(rows, np.nan), np.empty((rows, 0)))
+
+
+@every
+@pytest.mark.parametrize(("spot", "width"), [(0.6, 0.12), (0.6, 0.5), (0.25, 0.2)])
+def test_a_window_by_rule_knows_what_it_costs(judge, spot, width):
+    """30 logs of 1,000 decisions, and 10 of 10,000, of a policy at or beside the top of a bell, as wide as a window."""
+    for rows, logs, least in ((1_000, 30, 26), (10_000, 10, 8)):
+        rng, held = np.random.default_rng(9), 0
+        for _ in range(logs):
+            action = rng.random(rows)
+            reward = np.exp(-(((action - 0.6) / width) ** 2)) + 0.3 * rng.standard_normal(rows)
+            batch = Batch.single(rng.normal(size=(rows, 1)), np.ones((rows, 1), bool), action, np.ones(rows), reward)
+            found = judge()(Always(spot), batch)
+            held += found.low <= np.exp(-(((spot - 0.6) / width) ** 2)) <= found.high
+        assert held >= least, (rows, held)
+
+
+def test_a_window_that_is_given_is_taken_at_its_word():
+    batch = WORLD.play(WORLD.uniform, 4_000, np.random.default_rng(10))
+    found = KernelInversePropensity(bandwidth=0.1)(Exactly(1.0), batch)
+    assert found.high - found.low == pytest.approx(3.92 * found.terms.std() / np.sqrt(4_000), rel=0.01)

@@ -1,6 +1,6 @@
 """Settings and estimators chosen by the log itself, in worlds where the best choice is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from bondhu.evaluate.decisions.snips import SelfNormalised
 from bondhu.evaluate.decisions.switch_dr import SwitchDoublyRobust
 from bondhu.evaluate.selection import choose, tuned
 from bondhu.types import Batch, Choice
-from tests.contract.small_world import TARGET, TRUTH, Tabled, simulated
+from tests.contract.small_world import LOGGING, TARGET, TRUTH, Tabled, simulated
 
 
 @dataclass(frozen=True)
@@ -278,3 +278,36 @@ def test_every_estimator_that_says_what_is_tuned_can_be(name):
     assert found.setting in evaluate.find(name).tunes[1]
     assert found.estimate.value == pytest.approx(TRUTH, abs=3 * (found.estimate.high - found.estimate.low) / 3.92)
     assert f"{evaluate.find(name).tunes[0]} = {found.setting:g}: " in found.reason
+
+
+def test_one_session_keeps_the_least_biased_setting():
+    batch = simulated(np.random.default_rng(21), 400)
+    found = tuned(Clipped(minimum_effective_samples=0), Tabled(TARGET), replace(batch, session=np.zeros(400, int)))
+    assert found.setting == inf
+    assert found.reason == "clip = inf: one session cannot tell settings apart."
+
+
+def test_where_no_weight_is_in_use_the_log_still_speaks_for_the_policy():
+    """A threshold of 0 leaves the model alone, which errs by nothing where it is right."""
+    batch = simulated(np.random.default_rng(22), 3_000)
+    found, plain = tuned(SwitchDoublyRobust, Tabled(TARGET), batch), InversePropensity()(Tabled(TARGET), batch)
+    assert found.setting == 0.0
+    assert found.estimate.effective_samples == pytest.approx(plain.effective_samples)
+
+
+def test_decisions_and_sessions_are_not_compared():
+    batch = simulated(np.random.default_rng(23), 300)
+    both = [evaluate.find(name)() for name in ("ips", "fqe")]
+    with pytest.raises(InvalidInput, match="ips of a decision, fqe of a session"):
+        choose(both, Tabled(TARGET), batch)
+
+
+def test_estimators_of_sessions_are_compared_by_sessions():
+    session = np.arange(600) // 3
+    batch = replace(simulated(np.random.default_rng(24), 600), session=session, has_next=np.arange(600) % 3 < 2)
+    batch = replace(batch, discount=batch.has_next * 1.0, next_observation=np.roll(batch.observation, -1, axis=0))
+    names = ("session_dr", "per_decision", "weighted_dr", "fqe")
+    found = choose([evaluate.find(name)() for name in names], Tabled(0.5 * (TARGET + LOGGING)), batch)
+    assert found.name in names
+    assert len(found.estimate.terms) == 200
+    assert {row.name for row in found.table if row.bias == 0} >= {"session_dr"}

@@ -13,7 +13,7 @@ from bondhu.evaluate.decisions.direct_method import DirectMethod
 from bondhu.evaluate.decisions.doubly_robust import DoublyRobust
 from bondhu.evaluate.decisions.ips import InversePropensity
 from bondhu.evaluate.decisions.snips import SelfNormalised
-from bondhu.evaluate.models import Remembered, cross_fitted, more_robust
+from bondhu.evaluate.models import Remembered, cross_fitted
 from bondhu.types import Batch
 from tests.contract.small_world import (
     ALLOWED,
@@ -387,21 +387,6 @@ def test_kinds_vary_less_and_judge_actions_that_were_never_logged():
 def test_embeddings_of_other_actions_are_an_error():
     with pytest.raises(InvalidInput, match="Embeddings of 2 actions were given for 3"):
         evaluate.find("mips")(embeddings=np.zeros((2, 1)))(target, simulated(np.random.default_rng(0), 100))
-
-
-def test_the_more_robust_model_narrows_the_doubly_robust_estimate_of_its_policy():
-    """Two contexts look alike to the model, and the log takes the policy's action rarely in one of them."""
-    rng = np.random.default_rng(15)
-    context = rng.integers(0, 2, 4_000)
-    taken = (rng.random(4_000) < np.where(context, 0.5, 0.04)).astype(np.int64)
-    chance = np.where(context, 0.5, 0.04)
-    reward = np.where(taken == 1, np.where(context, 0.0, 4.0), 1.0) + rng.normal(0, 0.1, 4_000)
-    blind = np.zeros((4_000, 1), np.int64)
-    batch = Batch.single(blind, np.ones((4_000, 2), bool), taken, np.where(taken, chance, 1 - chance), reward)
-    wants = Tabled(np.array([[0.0, 1.0]]))
-    plain, robust = DoublyRobust()(wants, batch), DoublyRobust(model=more_robust(wants))(wants, batch)
-    assert robust.high - robust.low < 0.7 * (plain.high - plain.low)
-    assert robust.low < 2.0 < robust.high
 
 
 @every

@@ -177,6 +177,22 @@ def test_rankings_are_refused_by_what_assumes_independent_slots(name):
     assert "does not fill its slots independently" in found.refused
 
 
+@pytest.mark.parametrize("name", ["slate_pseudo_inverse", "slate_independent"])
+def test_logs_of_rankings_are_refused_by_what_assumes_independent_slots(name):
+    """The policy fills its slots independently, the log never put an action twice into a slate."""
+    rng, weights = np.random.default_rng(4), np.linspace(3.0, 1.0, 20)
+    seen, allowed = np.zeros((2_000, 1), np.int64), np.ones((2_000, 20), bool)
+    choice = Ranking(plackett(weights / weights.sum()), 2).sample(seen, allowed, rng)
+    rewards = choice.action / 20
+    batch = Batch.single(seen, allowed, choice.action, choice.probability, rewards.sum(1))
+    batch = replace(batch, memo=choice.memo, objectives={"first": rewards[:, 0], "second": rewards[:, 1]})
+    policy = Slots((plackett(weights / weights.sum()),) * 2, (20, 20))
+    found = ALL[name](policy, replace(batch, allowed=np.ones((2_000, 40), bool)))
+    assert "did not fill its slots independently: no slate holds an action twice" in (found.refused or "")
+    few = ALL[name](policy, replace(batch, allowed=np.ones((2_000, 40), bool)).take(np.arange(150)))
+    assert "independently" not in (few.refused or "")  # eight repeats are expected: none may be chance
+
+
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 

@@ -164,3 +164,21 @@ def test_lift_of_a_loss_is_over_its_size():
 def test_nothing_is_known_of_a_lift_over_what_may_be_nothing():
     assert lift((1.0, 1.0), np.eye(2), 2.0) == (-np.inf, np.inf)
     assert lift((1.0, 9.0), np.eye(2), np.inf) == (-np.inf, np.inf)
+
+
+def test_users_count_by_how_evenly_they_decide():
+    # treated users of 3 and 1 decisions are worth 16 / 10; two control users of one each are worth 2
+    unit = np.array([0, 0, 0, 1, 2, 3])
+    reward = np.array([2.0, 2.0, 2.0, 6.0, 1.0, 3.0])
+    found = ratio_contrast(add_up(unit, (1, 4), np.array([[1, 1, 0, 0]], bool), reward, np.ones(6)), HALF)
+    np.testing.assert_allclose(found.users, [1.6, 2.0])
+    assert found.degrees == pytest.approx((2.25 + 1.0) ** 2 / (2.25**2 + 1.0**2))  # 1.6 - 1 is taken for 1
+
+
+def test_users_of_a_step_that_cannot_be_compared_are_worth_nothing():
+    sums = two_steps()
+    np.testing.assert_allclose(ratio_contrast(sums, np.array([0.25, 1.0])).users, [2.0, 6.0])
+    assert ratio_contrast(sums, np.array([0.0, 1.0])).users.tolist() == [0.0, 0.0]
+    # weights of the steps 3 : 4; the treated 0 and 1 have 3/7 / 2 + 4/7 / 4 each, 2 and 3 the last
+    parts = np.array([5 / 14, 5 / 14, 1 / 7, 1 / 7])
+    assert ratio_contrast(sums, np.array([0.25, 0.5])).users[0] == pytest.approx(1 / (parts**2).sum())

@@ -53,3 +53,9 @@ def test_paired_errors_are_standard_errors_of_differences(groups):
 def test_equal_estimates_differ_by_nothing():
     column = np.random.default_rng(2).standard_normal(50)
     assert paired_errors(np.stack([column, column + 3.0], axis=1))[0, 1] == pytest.approx(0.0, abs=1e-8)
+
+
+def test_one_group_tells_no_difference_and_the_least_biased_is_kept():
+    found = paired_errors(np.random.default_rng(3).standard_normal((9, 3)), np.zeros(9, int))
+    assert np.isnan(found).all()
+    assert last_meeting(np.array([0.5, 0.4, 0.1]), found) == 0

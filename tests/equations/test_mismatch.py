@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import pytest
 
-from bondhu.equations.mismatch import split_p, split_path, successes
+from bondhu.equations.mismatch import count_evidence, split_p, split_path, successes
 
 
 def test_successes_of_a_fair_coin_are_binomial():
@@ -50,3 +50,22 @@ def test_a_loss_of_a_tenth_is_found():
     rng = np.random.default_rng(2)
     treated = rng.random(20_000) < 0.9 / 1.9
     assert split_path(treated, np.full(20_000, 0.5)).max() > log(1e4)
+
+
+def test_evidence_of_counts_by_hand():
+    # prior Beta(1, 1): of three draws each number of hits is as likely, 1 / 4, and each order of one hit 1 / 12
+    assert count_evidence(1, 3, 0.5, (1.0, 1.0)) == pytest.approx(log((1 / 12) / (1 / 8)))
+    # Beta(1, 9): two of two in (1 / 10)(2 / 11), beside a hundredth squared
+    assert count_evidence(2, 2, 0.01) == pytest.approx(log((1 / 10) * (2 / 11) / 1e-4))
+    assert count_evidence(0, 0, 0.3) == 0.0
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.1])
+def test_counts_as_declared_are_doubted_as_rarely_as_promised_however_often_one_looks(chance):
+    alive, stopped = np.array([1.0]), 0.0  # distribution of the hits of those who were never doubted, exactly
+    for draws in range(1, 400):
+        alive = np.append(alive * (1 - chance), 0.0) + np.append(0.0, alive * chance)
+        doubted = np.array([count_evidence(hits, draws, chance) >= log(20) for hits in range(draws + 1)])
+        stopped += float(alive[doubted].sum())
+        alive[doubted] = 0.0
+    assert 0.005 < stopped <= 0.05

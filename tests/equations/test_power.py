@@ -7,25 +7,9 @@ from bondhu.equations.power import (
     chance_found,
     correlation_within,
     design_effect,
-    effect_found,
     stopped_by,
-    units_needed,
 )
 from bondhu.equations.sequences import radius
-
-
-@pytest.mark.parametrize(("effect", "each"), [(0.2, 394), (0.5, 64), (0.8, 26)])
-def test_units_of_the_tables_of_cohen(effect, each):
-    assert np.ceil(units_needed(effect, 1.0, 0.5, 0.8, 0.95) / 2) == each  # Cohen (1988), table 2.4.1
-
-
-def test_a_tenth_treated_needs_so_many_more():
-    even, tenth = (units_needed(0.1, 1.0, share, 0.8, 0.95) for share in (0.5, 0.1))
-    assert tenth / even == pytest.approx(0.25 / 0.09, rel=0.01)
-
-
-def test_the_effect_found_is_the_one_that_needs_as_many():
-    assert effect_found(units_needed(0.3, 2.0, 0.4, 0.9, 0.99), 2.0, 0.4, 0.9, 0.99) == pytest.approx(0.3)
 
 
 def test_chance_of_one_look():

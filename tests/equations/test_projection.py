@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bondhu.equations.projection import Sums, action_sums, added, narrowed, solve_both, state_sums
+from bondhu.equations.projection import Sums, action_sums, added, narrowed, solve_both, state_sums, unseen
 
 # States 0 and 1 as indicators; four decisions in two sessions; the last row is beyond a cut.
 FEATURES = np.eye(2)[[0, 1, 0, 0, 1]]
@@ -67,3 +67,14 @@ def test_a_narrow_design_gains_products_and_a_wide_one_keeps_what_varies_most():
     assert np.abs(left).max() < 0.1
     indicators = np.hstack([np.ones((200, 1)), np.eye(4)[rng.integers(4, size=200)]])
     assert narrowed(indicators, 50).shape == (200, 5)
+
+
+def test_what_rows_do_not_tell_is_named():
+    """Three rows of state 0, two of state 1, none of state 2: also where all share a constant."""
+    state = np.eye(3)
+    known = state[[0, 0, 0, 1, 1]]
+    assert unseen(state, known, np.ones(5)).tolist() == [False, False, True]
+    assert unseen(state, known, np.array([0.0, 0.5, 0.25, 0.75, 0.5])).tolist() == [True, False, True]  # 1 / 1.75
+    constant = np.ones((5, 1))
+    both = unseen(np.hstack([constant[:3], state]), np.hstack([constant, known]), np.ones(5))
+    assert both.tolist() == [False, False, True]

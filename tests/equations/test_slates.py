@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from bondhu.equations.slates import pseudo_inverse_weights
+from bondhu.equations.slates import pseudo_inverse_weights, repeats
 from bondhu.equations.weights import importance
 
 SIZES = (2, 3, 2)
@@ -76,3 +76,16 @@ def test_an_interaction_of_slots_makes_it_wrong():
     both = (slates[:, 0] == 0) & (slates[:, 1] == 0)
     expected = (logged.prod(axis=1) * pseudo_inverse_weights(target, logged) * both).sum()
     assert abs(expected - target.prod(axis=1) @ both) > 0.01
+
+
+def test_repeats_by_hand():
+    """Slot 0 holds 5, 5, 7; slot 1 holds 5, 7, 9; slot 2 holds 7, 7, 7."""
+    found, expected = repeats(np.array([[5, 5, 7], [5, 7, 7], [7, 9, 7]]))
+    assert found == 3  # in each slate one pair
+    assert expected == pytest.approx((2 * 1 + 1 * 1) / 3 + (1 * 3) / 3 + (1 * 3) / 3)
+
+
+def test_slots_drawn_independently_repeat_as_often_as_expected():
+    slates = np.random.default_rng(0).integers(6, size=(20_000, 3))
+    found, expected = repeats(slates)
+    assert found == pytest.approx(expected, rel=0.05)

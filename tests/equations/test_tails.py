@@ -1,6 +1,6 @@
 """Tails on what tables print, and on one another."""
 
-from math import exp, inf
+from math import erfc, exp, inf, sqrt
 
 import numpy as np
 import pytest
@@ -23,6 +23,27 @@ def test_five_percent_points_of_the_tables():
 def test_a_tail_of_chi_square_with_two_degrees_is_exponential():
     assert chi_square_tail(3.0, 2) == pytest.approx(exp(-1.5))
     assert chi_square_tail(2.5, 1) == pytest.approx(normal_tail(2.5**0.5))
+
+
+@pytest.mark.parametrize(
+    ("statistic", "degrees", "tail"),
+    # critical values of chi-square as printed in Abramowitz & Stegun, table 26.8
+    [(3.84146, 1, 0.05), (6.63490, 1, 0.01), (18.3070, 10, 0.05), (43.7730, 30, 0.05), (135.807, 100, 0.01)],
+)
+def test_the_tail_of_chi_square_against_printed_values(statistic, degrees, tail):
+    assert chi_square_tail(statistic, degrees) == pytest.approx(tail, rel=1e-4)
+
+
+@given(st.floats(0.01, 200))
+def test_the_tail_of_chi_square_in_closed_form(x):
+    assert chi_square_tail(x, 1) == pytest.approx(erfc(sqrt(x / 2)), rel=1e-10)
+    assert chi_square_tail(x, 2) == pytest.approx(exp(-x / 2), rel=1e-10)
+    assert chi_square_tail(x, 4) == pytest.approx(exp(-x / 2) * (1 + x / 2), rel=1e-10)
+
+
+def test_chi_square_with_many_degrees_or_none():
+    assert chi_square_tail(2000.0, 2000) == pytest.approx(0.4958, abs=1e-3)  # about the median, 2000 - 2 / 3
+    assert chi_square_tail(0.0, 3) == chi_square_tail(5.0, 0) == 1.0
 
 
 @given(st.floats(0.55, 0.9999), st.integers(1, 150))

@@ -66,10 +66,10 @@ def moves(rows: Rows, views: int) -> tuple[Integers, Integers]:
 
 
 def chain(rows: Rows, falls: Falls, seen_moves: tuple[Integers, Integers], weight: Floats) -> Chain:
-    """The chain of rows that total `weight [T]` each.
+    """The chain of rows that count `weight [T]` each.
 
     What the policy does in cells never seen is shared out among its other cells; rows that went to a view where none of
-    its cells was seen do not total for what follows.
+    its cells was seen do not count for what follows.
     """
     keys, which = seen_moves
     total = summed(rows.cell, weight, falls.cells)
@@ -112,7 +112,7 @@ def chain_values(model: Chain, factor: float) -> tuple[Floats, Floats]:
 
 
 def chain_visits(model: Chain, start: Floats, factor: float) -> tuple[Floats, Floats]:
-    """Distotaled visits of a session to views and cells, `d = start + γ P' Π' d` and `Π' d`: `[U] -> [U], [C]`."""
+    """Discounted visits of a session to views and cells, `d = start + γ P' Π' d` and `Π' d`: `[U] -> [U], [C]`."""
 
     def back(visits: Floats) -> Floats:
         cells = into_cells(visits)

@@ -95,19 +95,6 @@ def _straightened(q: float, c: float) -> float:
     return q if abs(c) < 1e-6 else float(np.cbrt(1 + c * (q - c / 6)) - 1) * 3 / c
 
 
-def bootstrap(
-    terms: Floats,
-    confidence: float,
-    rng: np.random.Generator,
-    groups: Integers | None = None,
-    resamples: int = 2000,
-) -> Interval:
-    """Percentile interval of the mean over resampled groups. Efron (1979); groups whole: Cameron et al. (2008)."""
-    mean, (away, _) = float(terms.mean()), _resampled(terms, rng, groups, resamples)
-    low, high = np.quantile(away, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return mean + float(low), mean + float(high)
-
-
 def bootstrap_t(
     terms: Floats,
     confidence: float,
@@ -155,9 +142,8 @@ def group_sums(terms: Floats, groups: Integers | None) -> Floats:
     """Sums of the terms of each group `[G]`."""
     if groups is None or len(terms) == 0:
         return terms
-    step = np.diff(groups)
-    if (step >= 0).all():  # as a batch has them: no sorting
-        starts = np.flatnonzero(np.concatenate([[True], step > 0]))
+    if (groups[1:] >= groups[:-1]).all():  # as a batch has them: no sorting
+        starts = np.flatnonzero(np.concatenate([[True], groups[1:] > groups[:-1]]))
         return np.add.reduceat(terms, starts, dtype=np.float64)
     _, number = np.unique(groups, return_inverse=True)
     return np.asarray(np.bincount(number, weights=terms), np.float64)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.types import Floats, Integers
+from bondhu.types import Booleans, Floats, Integers
 
 CHUNK = 8_192  # rows whose products lie in memory at once
+HALF = 0.5  # variance of what a regression says, by that of a reward, above which nothing was seen
 
 
 class Sums(NamedTuple):
@@ -91,6 +92,17 @@ def state_sums(
     ahead = np.where(following[:, None] >= 0, features[following], 0.0)
     weighted = weights[:, None] * here
     return Sums(weighted.T @ (here - factor * ahead), reward @ weighted, features[first].sum(0))
+
+
+def unseen(features: Floats, known: Floats, weights: Floats, ridge: float = 1.0) -> Booleans:
+    """Whether weighted rows `known [T, F]` say next to nothing of a value at other `features`: `[T', F]` to `[T']`.
+
+    `x' (X' W X + ridge)^-1 x > 1/2`: the variance of what a regression says of x, by that of one reward. 1 / n where n
+    rows are alike, 1 in a direction that no row has.
+    """
+    gram = (weights[:, None] * known).T @ known + ridge * np.eye(features.shape[1])
+    spread: Floats = np.einsum("tf,tf->t", features @ np.linalg.inv(gram), features)
+    return np.asarray(spread > HALF)
 
 
 def solve_both(sums: Sums, ridge: float = 1.0) -> tuple[Floats, Floats]:

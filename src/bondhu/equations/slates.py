@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from bondhu.types import Floats
+from bondhu.types import Floats, Integers
+
+
+def repeats(slates: Integers) -> tuple[int, float]:
+    """How many pairs of slots hold the same action, and how many would if slots knew nothing of each other: `[T, K]`.
+
+    Expected are `Σ_{j < k} Σ_a n_j(a) n_k(a) / T`, n_k(a) how often slot k held action a.
+    """
+    rows, slots = slates.shape
+    _, number = np.unique(slates, return_inverse=True)
+    held = number.reshape(rows, slots)
+    counts = np.stack([np.bincount(held[:, k], minlength=int(held.max()) + 1) for k in range(slots)]).astype(np.float64)
+    first, second = np.triu_indices(slots, 1)
+    found = int((held[:, first] == held[:, second]).sum())
+    return found, float((counts[first] * counts[second]).sum() / rows)
 
 
 def pseudo_inverse_weights(target: Floats, logged: Floats) -> Floats:

@@ -11,7 +11,7 @@ from bondhu.types import Estimator
 
 
 def names(scope: str | None = None) -> tuple[str, ...]:
-    """Every estimator, or those of one scope ("decision" or "session"), in alphabetical order."""
+    """Every estimator, or those of one scope ("decision", "session", "slate" or "dial"), in alphabetical order."""
     return tuple(sorted(name for name, found in _catalogue().items() if scope in (None, found.scope)))
 
 

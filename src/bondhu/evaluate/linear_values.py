@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.equations import regression
-from bondhu.equations.projection import Sums, action_sums, added, narrowed, solve_both, state_sums
+from bondhu.equations.projection import Sums, action_sums, added, narrowed, solve_both, state_sums, unseen
 from bondhu.evaluate.fitted import Fitted, Values
 from bondhu.types import Batch, Booleans, Floats, Integers, Policy
 
@@ -19,7 +19,9 @@ class Design(NamedTuple):
     """The log as features."""
 
     features: Floats  # [T + cuts, F] of the rows, then of what cut sessions would have gone on from
-    target: Floats  # [T + cuts, A]
+    target: Floats  # [T + cuts, A] shared out among actions of which the log says something, where any is wanted
+    dark: Booleans  # [T + cuts, A] the others that are wanted
+    missing: Floats  # [T + cuts] share of the policy's own choice in them
     following: Integers  # [T] row of `features` that came next; -1: the session ended
     first: Integers  # [N]
 
@@ -34,7 +36,8 @@ def design(policy: Policy, batch: Batch, widest: int) -> Design:
     following = np.where(batch.has_next, np.arange(1, len(batch) + 1), -1)
     following[cut] = len(batch) + np.arange(len(cut))
     first = np.flatnonzero(np.append(True, batch.session[1:] != batch.session[:-1]))
-    return Design(features, policy.distribution(observation, allowed), following, first)
+    target = policy.distribution(observation, allowed)
+    return Design(features, target, np.zeros(target.shape, bool), np.zeros(len(target)), following, first)
 
 
 def fitted(policy: Policy, batch: Batch, factor: float) -> Fitted:
@@ -52,7 +55,8 @@ def fitted(policy: Policy, batch: Batch, factor: float) -> Fitted:
     def of_rows(solution: Floats) -> Floats:
         return np.asarray(np.einsum("tf,tf->t", here, _by_action(solution, log)[batch.action]))
 
-    return _fitted(said(log, batch, theta, np.arange(len(batch))), of_rows(eta), ratio_from, log)
+    values = said(log, batch, theta, np.arange(len(batch)))
+    return _fitted(values, of_rows(eta), ratio_from, log, factor)
 
 
 def cross_fitted(policy: Policy, batch: Batch, factor: float) -> Values:
@@ -81,16 +85,34 @@ def state_fitted(policy: Policy, batch: Batch, factor: float, weights: Floats) -
     def ratio_from(start: Floats) -> Floats:
         return weights * (here @ solve_both(sums._replace(start=start @ here))[1])
 
-    return _fitted(Values(value, value, following), weights * (here @ eta), ratio_from, log)
+    log = log._replace(missing=unseen(log.features, here, weights) * 1.0)
+    return _fitted(Values(value, value, following), weights * (here @ eta), ratio_from, log, factor)
 
 
-def _fitted(values: Values, ratio: Floats, ratio_from: Callable[[Floats], Floats], log: Design) -> Fitted:
-    return Fitted(values, ratio, ratio_from, np.ones(len(ratio)), 0.0, float(ratio.sum()) / len(log.first))
+def _fitted(
+    values: Values, ratio: Floats, ratio_from: Callable[[Floats], Floats], log: Design, factor: float
+) -> Fitted:
+    """What is missing, in the views that the policy comes to: first ones, then what follows a row as often as the
+    policy comes to that row."""
+    going = log.following >= 0
+    onwards = factor * ratio[going].clip(0.0)
+    came = len(log.first) + float(onwards.sum())
+    missing = (float(log.missing[log.first].sum()) + float(onwards @ log.missing[log.following[going]])) / came
+    return Fitted(values, ratio, ratio_from, np.ones(len(ratio)), missing, float(ratio.sum()) / len(log.first))
 
 
 def of_actions(policy: Policy, batch: Batch) -> Design:
-    """Features for a model with coefficients for each action."""
-    return design(policy, batch, max(WIDEST // batch.allowed.shape[1], 8))
+    """Features for a model with coefficients for each action, which says nothing of what an action never showed."""
+    log = design(policy, batch, max(WIDEST // batch.allowed.shape[1], 8))
+    dark = log.dark.copy()
+    for action in range(dark.shape[1]):
+        wanted, rows = np.flatnonzero(log.target[:, action] > 0), np.flatnonzero(batch.action == action)
+        known = log.features[rows]
+        dark[wanted, action] = unseen(log.features[wanted], known, np.ones(len(rows)))
+    missing = (log.target * dark).sum(1)
+    dark[missing > 1 - 1e-12] = False
+    left = np.where(dark, 0.0, log.target)
+    return log._replace(target=left / left.sum(1, keepdims=True), dark=dark, missing=missing)
 
 
 def _sums(log: Design, batch: Batch, factor: float, inside: Booleans) -> Sums:
@@ -104,10 +126,11 @@ def _by_action(coefficients: Floats, log: Design) -> Floats:
 
 
 def said(log: Design, batch: Batch, theta: Floats, rows: Integers) -> Values:
-    """Values at these rows."""
+    """Values at these rows; of an action of which the log says nothing, that of the others."""
     coefficients = _by_action(theta, log)
     chosen = np.einsum("tf,tf->t", log.features[rows], coefficients[batch.action[rows]])
     value = _worth(log, coefficients, rows)
+    chosen = np.where(log.dark[rows, batch.action[rows]], value, chosen)
     following = np.zeros(len(rows))
     going = log.following[rows] >= 0
     following[going] = _worth(log, coefficients, log.following[rows[going]])

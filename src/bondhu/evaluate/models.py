@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bondhu.equations import regression
-from bondhu.equations.weights import importance
 from bondhu.types import Array, Batch, Booleans, Choice, Floats, Policy, Uniforms
 
 Model = Callable[[Batch], Floats]  # predicted rewards [T, A], made without the row's own reward
@@ -16,29 +15,10 @@ Model = Callable[[Batch], Floats]  # predicted rewards [T, A], made without the 
 
 def cross_fitted(batch: Batch) -> Floats:
     """Rewards `[T, A]` by ridge regression, each session's from the other folds': their errors stay independent."""
-    return _regressed(batch, None)
-
-
-def more_robust(policy: Policy) -> Model:
-    """The same regression, fitted where the errors of the doubly robust estimate of this policy come from.
-
-    A row weighs `w_t^2 (1 - mu_t)`: what its squared error adds to the variance of that estimate, as far as errors of
-    different actions are unrelated. Farajtabar, Chow & Ghavamzadeh (2018).
-    """
-
-    def model(batch: Batch) -> Floats:
-        chance = policy.probability(batch.observation, batch.allowed, batch.action)
-        weight = importance(chance, batch.probability) ** 2 * (1 - batch.probability)
-        return _regressed(batch, weight / max(float(weight.mean()), np.finfo(np.float64).tiny))
-
-    return model
-
-
-def _regressed(batch: Batch, weight: Floats | None) -> Floats:
     actions = batch.allowed.shape[1]
     design = regression.design(batch.observation, actions)
     fold = regression.folds(batch.session)
-    parts = regression.by_fold(design, batch.action, batch.reward, fold, actions, weight)
+    parts = regression.by_fold(design, batch.action, batch.reward, fold, actions)
     return regression.cross_fit(design, parts, fold)
 
 

@@ -13,11 +13,13 @@ from bondhu.equations.intervals import standard_error
 from bondhu.equations.lepski import last_meeting, paired_errors
 from bondhu.errors import InvalidInput
 from bondhu.evaluate.models import Memory, Remembered
-from bondhu.evaluate.support import refusal
-from bondhu.types import Batch, Estimate, Estimator, Policy
+from bondhu.evaluate.support import refusal, support
+from bondhu.types import Batch, Estimate, Estimator, Integers, Policy
 
-UNBIASED = ("dr", "balanced", "ips", "slate_ips", "kernel_dr", "kernel_ips")  # where they neither clip nor smooth
-
+UNBIASED = (  # where they neither clip nor smooth
+    *("dr", "balanced", "ips", "slate_ips", "kernel_dr", "kernel_ips"),
+    *("session_dr", "per_decision", "trajectory_is"),
+)
 
 CHANCE = 2.0  # standard errors of a difference that chance may explain
 
@@ -62,8 +64,13 @@ def tuned(estimator: type[Estimator] | Estimator, policy: Policy, batch: Batch) 
     terms = np.stack([each.estimate.terms for each in answered], axis=1)
     apart = paired_errors(terms, batch.session)
     last = last_meeting(values, CHANCE * apart)
-    chosen = answered[last]._replace(estimate=_allowing(answered[last].estimate, apart[last, 0] if last else 0.0))
-    return Tuned(chosen.estimate, chosen.value, table, _why(name, chosen, answered[last + 1 :]))
+    kept = _allowing(answered[last].estimate, apart[last, 0] if last else 0.0)
+    if kept.effective_samples == 0:  # no weight is in use, as with a model alone: the log still speaks for it
+        kept = replace(kept, effective_samples=support(policy, batch, 0.0).effective_samples)
+    chosen = answered[last]._replace(estimate=kept)
+    if np.isnan(apart).all():
+        return Tuned(kept, chosen.value, table, f"{name} = {chosen.value:g}: one session cannot tell settings apart.")
+    return Tuned(kept, chosen.value, table, _why(name, chosen, answered[last + 1 :]))
 
 
 def _allowing(of: Estimate, unseen: float) -> Estimate:
@@ -114,30 +121,41 @@ def choose(estimators: Sequence[Estimator], policy: Policy, batch: Batch) -> Cho
     row, so that the luck they share cancels: the square of d less its variance is an unbiased estimate of the squared
     bias. A bias within its noise is not seen, and then is hardly larger than the error of the unbiased estimator. No
     candidate's own assumptions enter, no rows are lost to a second log, and nothing is drawn at random (compare
-    Udagawa et al. 2023, who split the log into pseudo-logs).
+    Udagawa et al. 2023, who split the log into pseudo-logs). All are of one scope.
     """
+    session = _units(estimators, batch)
     shared = Remembered()
     found = [(each, _shared(each, shared)(_remembering(policy, each), batch)) for each in estimators]
-    errors = [standard_error(of.terms, batch.session)[0] for each, of in found if _unbiased(each) and not of.refused]
+    errors = [standard_error(of.terms, session)[0] for each, of in found if _unbiased(each) and not of.refused]
     if not errors:
         reason = next((str(of.refused) for each, of in found if _unbiased(each)), "")
         reason = reason or f"Bias can only be measured against an unbiased estimator, one of {', '.join(UNBIASED)}."
         return Chosen("", refusal(reason, found[0][1].effective_samples if found else np.nan), reason, ())
     unbiased = [(each, of) for each, of in found if _unbiased(each) and not of.refused]
     anchor, reference = unbiased[int(np.argmin(errors))]
-    table = [_judged(each, of, reference, batch) for each, of in found]
+    table = [_judged(each, of, reference, session) for each, of in found]
     table.sort(key=lambda row: row.error)
     best = table[0]
     return Chosen(best.name, best.estimate, _reason(table, _label(anchor)), tuple(table))
 
 
-def _judged(estimator: Estimator, of: Estimate, reference: Estimate, batch: Batch) -> Judged:
+def _units(estimators: Sequence[Estimator], batch: Batch) -> Integers | None:
+    """The session of each term: of whole sessions there is one term each."""
+    scopes = {each.name: each.scope for each in estimators}
+    if len(set(scopes.values())) > 1:
+        told = ", ".join(f"{name} of a {scope}" for name, scope in scopes.items())
+        fix = "Give estimators of one scope: what a decision earns and what a session earns cannot be compared."
+        raise InvalidInput(f"The estimators judge different things: {told}.", field="estimators", value=told, fix=fix)
+    return None if "session" in scopes.values() else batch.session
+
+
+def _judged(estimator: Estimator, of: Estimate, reference: Estimate, session: Integers | None) -> Judged:
     """The parts of one estimator's error."""
     if of.refused:
         return Judged(_label(estimator), inf, np.nan, np.nan, np.nan, of)
-    noise, _ = standard_error(of.terms, batch.session)
+    noise, _ = standard_error(of.terms, session)
     apart = of.terms - reference.terms
-    unsure = standard_error(apart, batch.session)[0] if apart.any() else 0.0
+    unsure = standard_error(apart, session)[0] if apart.any() else 0.0
     bias = sqrt(max(0.0, (of.value - reference.value) ** 2 - unsure**2))
     return Judged(_label(estimator), hypot(noise, bias), noise, bias, unsure, of)
 

@@ -10,11 +10,11 @@ from bondhu.equations.intervals import skewness_corrected, student
 from bondhu.equations.trajectories import Layout, cumulative_weights, layout, session_sums, session_weights, step_shares
 from bondhu.equations.weights import effective_samples, importance, tail_shape
 from bondhu.errors import InvalidInput
-from bondhu.evaluate.support import EVENTS, HEAVY, LARGEST, MINIMUM_EFFECTIVE_SAMPLES, STRAY, SURE, support
+from bondhu.evaluate.support import EVENTS, HEAVY, LARGEST, MINIMUM_EFFECTIVE_SAMPLES, SURE, stray_of, support
 from bondhu.types import Batch, Estimate, Floats, Policy
 
 MINIMUM_EFFECTIVE_SESSIONS = MINIMUM_EFFECTIVE_SAMPLES
-CUT = 0.03  # share of sessions that may have been cut where nothing stands for what nobody saw
+CUT = 0.03  # share of sessions that may have been cut where no interval knows of what nobody saw
 UNKNOWN = 0.05  # share of its decisions in which a policy may do what the log never shows, where a model judges it
 LONGEST = 100.0  # times the longest session of the log: a policy whose sessions would last longer never ends them
 
@@ -55,13 +55,10 @@ def trajectories(policy: Policy, batch: Batch, factor: float) -> Trajectories:
 def _torn(batch: Batch) -> str | None:
     """Whether sessions are whole: what `has_next` says and the session numbers must agree."""
     going = np.append(batch.session[1:] == batch.session[:-1], False)
-    if (going == batch.has_next).all() and (np.diff(batch.session) >= 0).all():
+    falls = batch.session[1:] < batch.session[:-1]
+    if (going == batch.has_next).all() and not falls.any():
         return None
-    row = (
-        int(np.argmax(going != batch.has_next))
-        if (going != batch.has_next).any()
-        else int(np.argmax(np.diff(batch.session) < 0))
-    )
+    row = int(np.argmax(going != batch.has_next)) if (going != batch.has_next).any() else int(np.argmax(falls))
     return (
         f"Sessions are torn at row {row}: it says has_next {bool(batch.has_next[row])}, and its session is "
         f"{batch.session[row]}. Keep the rows of a session together, in time order, and number sessions upwards."
@@ -98,7 +95,7 @@ def of_sessions(found: Trajectories, weight: Floats, minimum: float) -> Weighty:
         )
         return Weighty(effective, reason)
     mean, (low, high) = float(weight.mean()), student(weight, SURE)
-    if abs(mean - 1) > STRAY and not low <= 1 <= high:
+    if abs(mean - 1) > stray_of(len(weight)) and not low <= 1 <= high:
         why = "hardly any of the rare, heavy sessions has come yet" if mean < 1 else "logged probabilities are wrong"
         reason = (
             f"The weights of sessions average {mean:.3f} (99.9 % interval {low:.3f} to {high:.3f}) where 1 is "
@@ -138,12 +135,13 @@ def rare(found: Trajectories, batch: Batch, factor: float, minimum: float) -> st
 
 
 def unseen_ends(found: Trajectories) -> str | None:
-    """Weights alone cannot say what cut sessions would still have earned."""
+    """Weights cannot say what cut sessions would still have earned: where a model stands for it, all sessions share the
+    model's error, which the spread of their terms does not show."""
     if found.cut <= CUT:
         return None
     return (
         f"{found.cut:.1%} of the sessions were cut before their end, more than {CUT:.0%}: what they would still have "
-        "earned is not in the log. Use session_dr, weighted_dr or fqe, whose model stands for it."
+        "earned is not in the log. Use fqe, dual_dice or marginalised, whose intervals hold their model's error."
     )
 
 

@@ -8,12 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from bondhu.equations import regression
-from bondhu.equations.adaptive_weights import earlier_mean, effect, heaviness, linearised, stabilisers
+from bondhu.equations.adaptive_weights import Effect, earlier_mean, effect, heaviness, linearised, stabilisers
 from bondhu.equations.indicators import Indicators
 from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, refusal, support
 from bondhu.types import Batch, Estimate, Floats, Integers, Policy
 
 FIRST = 64  # sessions before the first model
+FEWEST = 3  # rows: the first says nothing, and the others have to have a spread
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class AdaptiveDoublyRobust:
 
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
         weights, effective, refused = support(policy, batch, self.minimum_effective_samples)
+        refused = refused or _few(batch)
         if refused:
             return refusal(refused, effective)
         scores, stable = scored(policy.distribution(batch.observation, batch.allowed), weights, batch)
-        found = effect(scores, stable, self.confidence, batch.session)
-        return Estimate(*found, effective, linearised(scores, stable))
+        return _told(scores, stable, effective, effect(scores, stable, self.confidence, batch.session))
 
     def versus(self, first: Policy, second: Policy, batch: Batch, *, anytime: bool = False) -> Estimate:
         """How much more the first policy earns than the second, under weights that suit their difference.
@@ -46,13 +47,26 @@ class AdaptiveDoublyRobust:
         """
         ours, theirs = (support(each, batch, self.minimum_effective_samples) for each in (first, second))
         effective = min(ours.effective_samples, theirs.effective_samples)
-        refused = ours.refused or theirs.refused
+        refused = ours.refused or theirs.refused or _few(batch)
         if refused:
             return refusal(refused, effective)
         target, other = (each.distribution(batch.observation, batch.allowed) for each in (first, second))
         scores, stable = scored(target - other, ours.weights - theirs.weights, batch)
-        found = effect(scores, stable, self.confidence, batch.session, anytime)
-        return Estimate(*found, effective, linearised(scores, stable))
+        return _told(scores, stable, effective, effect(scores, stable, self.confidence, batch.session, anytime))
+
+
+def _told(scores: Floats, stable: Floats, effective: float, found: Effect) -> Estimate:
+    terms = linearised(scores, stable)
+    if not np.isfinite(terms).all():
+        row = int(np.argmin(np.isfinite(scores)))
+        return refusal(f"Row {row} counts {scores[row]}: what is observed or predicted is not a number.", np.nan)
+    return Estimate(*found, effective, terms)
+
+
+def _few(batch: Batch) -> str | None:
+    if len(batch) >= FEWEST:
+        return None
+    return f"{len(batch)} decisions say nothing of their own spread: the first only tells what the next may earn."
 
 
 def scored(target: Floats, weights: Floats, batch: Batch) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bondhu.equations.slates import pseudo_inverse_weights
+from bondhu.equations.slates import pseudo_inverse_weights, repeats
 from bondhu.equations.weights import effective_samples
 from bondhu.errors import nearest
 from bondhu.evaluate.support import MINIMUM_EFFECTIVE_SAMPLES, Support, estimate, refusal
@@ -46,7 +46,7 @@ class SlateInversePropensity:
 @dataclass(frozen=True)
 class PseudoInverse:
     """`V = mean(w_t r_t)`, `w_t = 1 + sum_k (pi_k / mu_k - 1)`: unbiased where slots add up to the reward and are drawn
-    independently. Swaminathan et al. (2017). With one slot it is IPS."""
+    independently. Swaminathan et al. (2017). With one slot it is IPS. Refuses logs in which no action ever repeats."""
 
     name: ClassVar[str] = "slate_pseudo_inverse"
     scope: ClassVar[str] = "slate"
@@ -56,7 +56,7 @@ class PseudoInverse:
     minimum_effective_samples: float = MINIMUM_EFFECTIVE_SAMPLES  # slates; refuses below
 
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
-        misfit = _misfit(batch) or _unknown_slots(batch)
+        misfit = _misfit(batch) or _unknown_slots(batch) or _in_turn(batch)
         if misfit:
             return refusal(misfit, np.nan)
         if not hasattr(policy, "marginals"):
@@ -89,6 +89,9 @@ class Independent:
     def __call__(self, policy: Policy, batch: Batch) -> Estimate:
         if not hasattr(policy, "marginals"):
             return refusal(DEPENDENT, np.nan)
+        in_turn = _misfit(batch) or _in_turn(batch)
+        if in_turn:
+            return refusal(in_turn, np.nan)
         return _by_slot(self, policy.marginals, batch, lambda chance: chance)
 
 
@@ -116,6 +119,7 @@ DEPENDENT = (
     "The policy does not fill its slots independently, so that the probability of each is not known. Use slate_ips, or "
     "slate_cascade where each slot has a reward."
 )
+BY_CHANCE = 10.0  # repeated actions expected, without a single one of which slots were not drawn independently: e^-10
 Probabilities = Callable[[Array, Booleans, Array], Floats]  # of each slot: [T, K]
 Reach = Callable[[Floats], Floats]  # from the probabilities of slots to those of all that a slot's reward depends on
 
@@ -147,6 +151,17 @@ def _misfit(batch: Batch) -> str | None:
     if batch.action.ndim == 2:
         return None
     return "The log holds single actions, not slates: one action in each of several slots. Use ips or dr."
+
+
+def _in_turn(batch: Batch) -> str | None:
+    """Why slots were not drawn independently: none ever holds an action that another one holds."""
+    found, expected = repeats(batch.action) if len(batch) else (0, 0.0)
+    if found or expected < BY_CHANCE:
+        return None
+    return (
+        f"The log did not fill its slots independently: no slate holds an action twice, where about {expected:,.0f} "
+        "pairs of slots would by chance. Use slate_ips, or slate_cascade where each slot has a reward."
+    )
 
 
 def _unknown_slots(batch: Batch) -> str | None:

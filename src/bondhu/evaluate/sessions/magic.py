@@ -26,11 +26,13 @@ from bondhu.evaluate.trajectories import (
     estimate,
     modelled,
     trajectories,
+    unseen_ends,
     whole_sessions,
 )
 from bondhu.types import Batch, Estimate, Floats, Integers, Policy
 
 RETURNS = 12  # partial returns that are blended
+FEWEST = 3  # sessions that have a spread
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Magic:
 
     The bias of g_j is taken as its distance from an interval around weighted DR, and what is left of it widens the
     interval of V. The terms hold the model's own error as well: its errors at each row, times the visits that the
-    policy makes there after its first j decisions.
+    policy makes there after its first j decisions. More than a few sessions that were cut are refused.
     """
 
     name: ClassVar[str] = "magic"
@@ -57,11 +59,13 @@ class Magic:
         found = trajectories(policy, batch, self.discount)
         if found.refused:
             return refusal(found.refused, found.effective_samples)
+        if found.where.sessions < FEWEST:
+            return refusal(f"{found.where.sessions} sessions say nothing of their own spread. Collect more.", np.nan)
         model = self.model(policy, batch, self.discount)
         values = model.values
         errors = temporal_errors(batch.reward, values.following, values.chosen, self.discount)
         effective, refused = whole_sessions(found, errors, self.discount, self.minimum_effective_samples)
-        refused = refused or modelled(found, model.missing, model.visits)
+        refused = refused or modelled(found, model.missing, model.visits) or unseen_ends(found)
         if refused:
             return refusal(refused, effective)
         returns = np.array([_partial(found, model, errors, self.discount, each) for each in _lengths(found.where)])

@@ -8,7 +8,13 @@ from typing import ClassVar
 from bondhu.equations.trajectories import session_sums, temporal_errors
 from bondhu.evaluate.robust_values import steadied
 from bondhu.evaluate.support import refusal
-from bondhu.evaluate.trajectories import MINIMUM_EFFECTIVE_SESSIONS, estimate, trajectories, whole_sessions
+from bondhu.evaluate.trajectories import (
+    MINIMUM_EFFECTIVE_SESSIONS,
+    estimate,
+    trajectories,
+    unseen_ends,
+    whole_sessions,
+)
 from bondhu.types import Batch, Estimate, Policy
 
 
@@ -16,7 +22,8 @@ from bondhu.types import Batch, Estimate, Policy
 class MoreRobust:
     """`session_dr` with a q that is right where its errors would weigh most. Farajtabar, Chow & Ghavamzadeh (2018).
 
-    Worth its while where the features cannot express the returns, so that a model must be wrong somewhere.
+    Worth its while where the features cannot express the returns, so that a model must be wrong somewhere. More than a
+    few sessions that were cut are refused.
     """
 
     name: ClassVar[str] = "mrdr"
@@ -34,6 +41,7 @@ class MoreRobust:
         said = steadied(policy, batch, self.discount, found)
         errors = temporal_errors(batch.reward, said.following, said.chosen, self.discount)
         effective, refused = whole_sessions(found, errors, self.discount, self.minimum_effective_samples)
+        refused = refused or unseen_ends(found)
         if refused:
             return refusal(refused, effective)
         corrections = session_sums(found.cumulative * errors, found.where, self.discount)

@@ -8,7 +8,13 @@ from typing import ClassVar
 from bondhu.equations.trajectories import session_sums, temporal_errors
 from bondhu.evaluate.action_values import Model, cross_fitted
 from bondhu.evaluate.support import refusal
-from bondhu.evaluate.trajectories import MINIMUM_EFFECTIVE_SESSIONS, estimate, trajectories, whole_sessions
+from bondhu.evaluate.trajectories import (
+    MINIMUM_EFFECTIVE_SESSIONS,
+    estimate,
+    trajectories,
+    unseen_ends,
+    whole_sessions,
+)
 from bondhu.types import Batch, Estimate, Policy
 
 
@@ -18,7 +24,7 @@ class SessionDoublyRobust:
 
     Unbiased with any q that has not seen session i, and narrower than per-decision weights where q is good. Jiang & Li
     (2016), whose recursion `V_k = v + w_k (r_k + γ V_{k+1} - q)` this sums up. Where a session was cut, v stands for
-    the rest of it.
+    the rest of it; the interval does not know how wrong v is there, so that more than a few are refused.
     """
 
     name: ClassVar[str] = "session_dr"
@@ -37,6 +43,7 @@ class SessionDoublyRobust:
         said = self.model(policy, batch, self.discount)
         errors = temporal_errors(batch.reward, said.following, said.chosen, self.discount)
         effective, refused = whole_sessions(found, errors, self.discount, self.minimum_effective_samples)
+        refused = refused or unseen_ends(found)
         if refused:
             return refusal(refused, effective)
         corrections = session_sums(found.cumulative * errors, found.where, self.discount)

@@ -8,7 +8,13 @@ from typing import ClassVar
 from bondhu.equations.trajectories import normalised_terms, temporal_errors
 from bondhu.evaluate.action_values import Model, cross_fitted
 from bondhu.evaluate.support import refusal
-from bondhu.evaluate.trajectories import MINIMUM_EFFECTIVE_SESSIONS, estimate, trajectories, whole_sessions
+from bondhu.evaluate.trajectories import (
+    MINIMUM_EFFECTIVE_SESSIONS,
+    estimate,
+    trajectories,
+    unseen_ends,
+    whole_sessions,
+)
 from bondhu.types import Batch, Estimate, Policy
 
 
@@ -17,7 +23,7 @@ class WeightedDoublyRobust:
     """`V = mean_i v(x_i0) + Σ_k γ^k Σ_i ρ_ik (r_ik + γ v(x_i,k+1) - q(x_ik, a_ik)) / Σ_i ρ_ik`.
 
     Far narrower than with plain weights in long sessions; bias of order 1/N. Thomas & Brunskill (2016), their sum
-    sorted by errors. Where a session was cut, v stands for the rest of it.
+    sorted by errors. Where a session was cut, v stands for the rest of it; more than a few are refused.
     """
 
     name: ClassVar[str] = "weighted_dr"
@@ -36,6 +42,7 @@ class WeightedDoublyRobust:
         said = self.model(policy, batch, self.discount)
         errors = temporal_errors(batch.reward, said.following, said.chosen, self.discount)
         effective, refused = whole_sessions(found, errors, self.discount, self.minimum_effective_samples)
+        refused = refused or unseen_ends(found)
         if refused:
             return refusal(refused, effective)
         corrections = normalised_terms(errors, found.cumulative, found.where, self.discount)
