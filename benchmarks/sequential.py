@@ -48,7 +48,7 @@ class Path(NamedTuple):
     naive: Floats  # over the standard error of the users alone
     effective: Floats
     own_effective: Floats  # by the standard error of the users alone
-    users: Floats  # of the smaller side
+    users: Floats  # of the smaller side, as many as equally active ones would tell as much
     error: Floats
     mean: Floats  # of the control
 
@@ -100,15 +100,14 @@ def _look(sums: Sums, share: Floats) -> Path:
     found = effects.ratio_contrast(sums, share)
     own, design = effects.error_of(found), effects.design_error(found, share)
     error = np.maximum(own, design)
-    value, degrees = found.treated - found.control, np.maximum(np.floor(found.degrees), 1)
-    there = sums.rows > 0
-    sides = [(there & side).any(-2).sum(-1) for side in (sums.treated, ~sums.treated)]
+    value = found.treated - found.control
+    degrees = np.maximum(np.floor(np.minimum(found.degrees, found.users.sum(-1) - 2)), 1)
     return Path(
         normal_of_t(_over(value, error), degrees),
         normal_of_t(_over(value, own), degrees),
         effects.effective_rows(found.spread, error),
         effects.effective_rows(found.spread, own),
-        np.minimum(*sides).astype(np.float64),
+        found.users.min(-1),
         own,
         found.control,
     )

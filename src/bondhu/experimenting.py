@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -17,6 +19,7 @@ from bondhu.experiments.exposures import Exposures
 from bondhu.experiments.guardrails import Guardrail
 from bondhu.experiments.planner import Forecast, Step, Traffic, detectable, forecast, traffic_of
 from bondhu.log.join import join
+from bondhu.ports import Event
 from bondhu.registry.lifecycle import traffic
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL
 from bondhu.release.exposed import About, exposed
@@ -33,7 +36,7 @@ class Question:
     control: str = LIVE
     metrics: tuple[str, ...] = ()  # signals, or "one/other" for the ratio of two
     by: tuple[str, ...] = ()  # fields of the context, for segments
-    days: float | None = None  # None: since the release under way began
+    days: float | None = None  # None: since the release under way began; of a trial that is over, the last one
 
 
 def analysis(app: App, asked: Question) -> Analysis:
@@ -80,15 +83,14 @@ def replayed(app: App, name: str | None = None, *, seed: int = 0) -> Replayed:
 
 def _ramp(app: App) -> list[Step]:
     rules = app.release_rules
-    hours = max(1, round(rules.minimum_hours / 24))
-    steps = [Step(share, hours) for share in rules.steps if share < 1]
+    days = max(1, ceil(rules.minimum_hours / 24))
+    steps = [Step(share, days, decisions=rules.minimum_decisions) for share in rules.steps if share < 1]
     return steps or [Step(0.5)]
 
 
 def _exposures(app: App, asked: Question) -> Exposures:
     now, name, log = app.now(), app.domain.name, app.deployment.log
-    step = traffic(app.events()).step
-    began = now - asked.days * DAY if asked.days is not None else step.began if step else -np.inf
+    began = _began(app.events(), asked, now)
     records = log.read(name, began, np.nextafter(now, np.inf))
     known, rules = app.domain.reward.signals, app.release_rules
     wanted = {part for each in asked.metrics for part in _parts(each)[::2] if part and part != "reward"}
@@ -96,7 +98,7 @@ def _exposures(app: App, asked: Question) -> Exposures:
         fix = nearest(name, known)
         raise UnknownName(f"There is no signal {name!r}.", field="metric", value=name, fix=fix)
     signals = tuple(sorted(wanted | set(rules.guardrails)))
-    about = About(asked.treated, asked.control, signals, asked.by, rules.holdout)
+    about = About(asked.treated, asked.control, signals, asked.by, began)
     earlier = log.read(name, began - BEFORE * DAY, began) if np.isfinite(began) else None
     found = exposed(app.deployment, records, about, now, earlier)[1]
     if found is None:
@@ -107,6 +109,27 @@ def _exposures(app: App, asked: Question) -> Exposures:
         fix = f"Begin a trial with `bondhu release`, or compare {LIVE!r} with {HOLDOUT!r} ([release] holdout)."
         raise InvalidInput(what, field="variant", value=missing[0], fix=fix)
     return found
+
+
+def _began(events: Sequence[Event], asked: Question, now: float) -> float:
+    """When what is asked about began. Of a trial one release is asked about: the next one draws its people anew."""
+    step = traffic(events).step
+    if TRIAL not in (asked.treated, asked.control):
+        return now - asked.days * DAY if asked.days is not None else step.began if step else -np.inf
+    tried = [number for number, event in enumerate(events) if event.kind == "tried"]
+    last = step or (traffic(events[: tried[-1] + 1]).step if tried else None)
+    if asked.days is None or last is None:
+        return last.began if last else -np.inf
+    began = now - asked.days * DAY
+    running = traffic([event for event in events if event.time <= began]).step
+    versions = [running.version] if running and running.share else []
+    versions += [events[number].version for number in tried if events[number].time > began]
+    if len(set(versions)) > 1:
+        what = f"The last {asked.days:g} days hold more than one release ({', '.join(dict.fromkeys(versions))})."
+        since = (now - last.began) / DAY
+        fix = f"Leave out the days, or ask for at most {since:.3g}: then {last.version} alone is asked about."
+        raise InvalidInput(what, field="days", value=asked.days, fix=fix)
+    return began
 
 
 def _traffic(app: App, days: float) -> Traffic:

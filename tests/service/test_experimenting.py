@@ -11,8 +11,11 @@ from bondhu.app import App
 from bondhu.errors import InvalidInput, UnknownName
 from bondhu.experimenting import Question, analysis, findable, planned, replayed
 from bondhu.ports import Event
+from bondhu.registry.lifecycle import traffic
 from bondhu.registry.share import place
+from bondhu.release.exposed import About, exposed
 from bondhu.serve.decide import Request, Said
+from bondhu.types import Floats
 from tests.service.stand import HOUR, Clock, log, opened
 
 PEOPLE = [f"person-{number}" for number in range(200)]
@@ -75,6 +78,56 @@ def test_the_holdout_says_what_learning_has_brought(app: App, clock: Clock) -> N
     assert found.answer == "better"
     assert found.primary.control.users == pytest.approx(100, abs=30)
     assert not found.ratio.mismatch
+
+
+def test_what_was_said_after_a_trial_began_does_not_adjust_what_it_says(app: App, clock: Clock) -> None:
+    """The last decisions before it were made two hours before: what is said of them later may be an effect."""
+    step = traffic(app.events()).step
+    assert step is not None
+    read = app.deployment.log.read
+    records, earlier = read("shop", step.began, clock.now), read("shop", step.began - 10 * HOUR, step.began)
+
+    def before(began: float) -> Floats:
+        found = exposed(app.deployment, records, About(began=began), clock.now, earlier)[1]
+        assert found is not None
+        return found.before["reward"]
+
+    all_of_them, only_the_first = before(step.began), before(step.began - 2.5 * HOUR)
+    assert np.isfinite(only_the_first).mean() > 0.9
+    assert (all_of_them != only_the_first)[np.isfinite(only_the_first)].any()
+
+
+def test_a_window_over_two_releases_is_refused_and_the_last_one_is_asked_about(app: App, clock: Clock) -> None:
+    first = traffic(app.events()).step
+    assert first is not None
+    app.withdraw(reason="a test", by="ann")
+    days(app, clock, 1)
+    over = analysis(app, Question())
+    assert over.answer == "better"  # of the release that is over
+    assert not over.ratio.mismatch
+    log(app, [f"new-{number}" for number in range(200)], 6, ago=0.5 * HOUR)
+    clock.now += 2 * HOUR
+    version = app.train().trained.version
+    assert version is not None
+    event = Event(clock.now, "tried", version.id, "a test", {}, "ann", 0.5)
+    app.deployment.registry.record("shop", event)
+    days(app, clock, 2)
+    with pytest.raises(InvalidInput, match=rf"more than one release \({first.version}, {version.id}\)") as refused:
+        analysis(app, Question(days=1))
+    assert "at most 0.167" in str(refused.value)
+    assert not analysis(app, Question()).ratio.mismatch
+    assert not analysis(app, Question("live", "holdout", days=1)).ratio.mismatch
+
+
+def test_a_plan_waits_for_the_decisions_that_the_rules_ask_for(tmp_path: Path, clock: Clock) -> None:
+    rules = {"minimum_decisions": 1000, "minimum_hours": 36.0, "steps": [0.1, 0.5]}
+    made = opened(tmp_path, clock, release=rules)
+    for _ in range(3):
+        days(made, clock, 1)
+        clock.now += 22 * HOUR
+    found, seen = planned(made, 0.02)
+    assert seen.daily_users == pytest.approx(500, rel=0.01)
+    assert found.step_days == (20,)  # fifty a day
 
 
 def test_what_cannot_be_compared_is_said(app: App, tmp_path: Path) -> None:

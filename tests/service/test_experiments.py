@@ -9,10 +9,13 @@ import pytest
 from bondhu.errors import InvalidInput, UnknownName
 from bondhu.experiments.analysis import Plan, analyse
 from bondhu.experiments.effects import Looks, Metric, bounds, effect, effects_of
-from bondhu.experiments.exposures import Assigned, Exposures, between, segments_of, share_of, steps_of, units
+from bondhu.experiments.exposures import Assigned, Exposures, between, segments_of, steps_of, units
 from bondhu.experiments.guardrails import Guardrail, guard
 from bondhu.experiments.planner import Step, Traffic, detectable, distinct, forecast, traffic_of
 from bondhu.experiments.ratio import draws, ratio_check
+from bondhu.experiments.shares import shares
+from bondhu.registry.lifecycle import Step as Release
+from bondhu.registry.share import assign
 from bondhu.types import Names
 
 PLAIN = Metric("reward", adjusted=False)
@@ -122,38 +125,126 @@ def test_bad_columns_are_named():
         segments_of(data, ["devise"])
 
 
-def holdout_log():
-    user = Names.of(["ann", "ann", None, "bob", None, "eve"])
-    session = Names.of(["s1", "s2", "s3", "s4", "s3", "s5"])
-    variant = Names.of(["trial", "trial", "live", "live", "live", "holdout"])
-    return Assigned(user, session, variant, np.array([0.09, 0.45, 0.81, 0.45, 0.45, 0.1]), np.arange(6.0))
+def split_log(*settings, users=900, seed=0):
+    """What the product assigns: 2,000 decisions of users under each (share on trial, holdout)."""
+    rng, rows = np.random.default_rng(seed), []
+    for share, holdout in settings:
+        step = Release("v1", share, 0.0, 0.0) if share else None
+        names = [f"u{number}" for number in rng.integers(0, users, 2000).tolist()]
+        rows += [(name, *assign("d", name, step, holdout)) for name in names]
+    user, variant, probability = zip(*rows, strict=True)
+    names, time = Names.of(user), np.arange(float(len(rows)))
+    return Assigned(names, names, Names.of(variant), np.array(probability), time), {"reward": rng.random(len(rows))}
 
 
 def test_any_two_variants_of_a_log_are_compared():
-    log, metrics = holdout_log(), {"reward": np.arange(6.0)}
-    found, rows = between(log, metrics, "trial", "live", others=0.1)
-    assert rows.tolist() == [0, 1, 2, 3, 4]
-    assert found.treated.tolist() == [True, True, False, False, False]
-    np.testing.assert_allclose(found.share, [0.1, 0.5, 0.1, 0.5, 0.5])
-    assert found.unit[0] == found.unit[1]
-    assert found.unit[2] == found.unit[4]  # nobody is known there: the session counts
-    assert len(set(found.unit.tolist())) == 3
-    others = np.where(
-        log.variant.among("holdout"), 0.45, 1 - 0.1 - log.probability
-    )  # where live has 0.45, trial has too
-    found, rows = between(log, metrics, "live", "holdout", others)
-    assert rows.tolist() == [2, 3, 4, 5]
+    log, metrics = split_log((0.1, 0.1), (0.5, 0.1))
+    found, rows = between(log, metrics, "trial", "live")
+    assert set(rows.tolist()) == set(np.flatnonzero(~log.variant.among("holdout")).tolist())
+    np.testing.assert_array_equal(found.treated, log.variant.among("trial")[rows])
+    np.testing.assert_allclose(found.share, np.where(rows < 2000, 0.1, 0.5))
+    found, rows = between(log, metrics, "live", "holdout")
+    early = np.mean(found.share[rows < 2000] == round(0.81 / 0.91, 9))
+    assert early > 0.99  # a control row beside the change may be taken for one after it
     with pytest.raises(UnknownName, match="variant 'holdot'"):
         between(log, metrics, "live", "holdot")
 
 
+@pytest.mark.parametrize("holdouts", [(0.0, 0.1), (0.1, 0.0), (0.1, 0.1), (0.05, 0.1)])
+def test_people_who_are_held_out_during_a_trial_do_not_change_what_it_says(holdouts):
+    log, metrics = split_log((0.0, holdouts[0]), (0.1, holdouts[0]), (0.1, holdouts[1]), (0.5, holdouts[1]))
+    found, rows = between(log, metrics, "trial", "live")
+    assert set(found.share.tolist()) == {0.0, 0.1, 0.5}
+    np.testing.assert_allclose(found.share, np.array([0.0, 0.1, 0.1, 0.5])[rows // 2000])
+    assert analyse(found).answer == "undecided"
+
+
+def test_the_holdout_is_compared_before_during_and_after_a_trial():
+    flagged = 0
+    for seed in range(5):
+        log, metrics = split_log((0.0, 0.1), (0.4, 0.1), (0.0, 0.1), users=2500, seed=seed)
+        check = ratio_check(between(log, metrics, "live", "holdout")[0])
+        flagged += check.mismatch
+        assert abs(check.treated - check.expected) < 4 * (check.users * 0.09) ** 0.5
+    assert flagged == 0
+    log, metrics = split_log((0.0, 0.1), (0.4, 0.1), (0.0, 0.1), users=2500)
+    kept = ~(log.variant.among("holdout") & (log.user.codes % 2 == 0))
+    columns = [column.take(kept) for column in (log.user, log.session, log.variant)]
+    fewer = Assigned(*columns, log.probability[kept], log.time[kept])
+    assert ratio_check(between(fewer, {"reward": metrics["reward"][kept]}, "live", "holdout")[0]).mismatch
+
+
+def test_after_a_trial_nobody_is_drawn():
+    treated = np.array([1, 0, 1, 0, 0, 0, 0, 0], bool)
+    probability = np.array([0.25, 0.25, 0.25, 0.25, 0.5, 0.5, 0.5, 0.5])  # half of the people are held out
+    found = shares(treated, probability, np.arange(8.0))
+    assert found.share.tolist() == [0.5] * 4 + [0.0] * 4
+    assert found.pool.tolist() == [0.5] * 8
+
+
+def test_shares_at_one_time_and_of_one_variant_alone():
+    both = shares(np.array([True, False]), np.array([0.1, 0.9]), np.zeros(2))
+    assert both.share.tolist() == [0.1, 0.1]
+    alone = shares(np.array([True, True]), np.array([0.9, 0.9]), np.arange(2.0))
+    assert (alone.share.tolist(), alone.pool.tolist()) == ([1.0, 1.0], [0.9, 0.9])
+    assert shares(np.zeros(0, bool), np.zeros(0), np.zeros(0)).share.tolist() == []
+
+
 def test_shares_that_rounding_parts_are_one_step():
-    share = share_of(np.array([True, False]), np.array([0.1, 0.9]))
-    assert share[0] == share[1]
-    shares, step = steps_of(np.array([0.5, 1 - 0.9, 0.1, 0.5]))
-    assert shares.tolist() == [0.1, 0.5]
+    found, step = steps_of(np.array([0.5, 1 - 0.9, 0.1, 0.5]))
+    assert found.tolist() == [0.1, 0.5]
     assert step.tolist() == [1, 0, 0, 1]
     assert len(set(units(Names.of(["a", None]), Names.of(["s", "s"])).tolist())) == 2
+
+
+def heavy(part, seed, users=300, rows=4000):
+    """Nobody gains; user 0 takes this part of all decisions."""
+    rng = np.random.default_rng(seed)
+    rate = rng.gamma(0.5, 2, users) + 0.1
+    rate[0] = 0
+    rate[0] = rate.sum() * part / (1 - part)
+    place, liking = rng.random(users), rng.random(users)
+    unit = rng.choice(users, rows, p=rate / rate.sum())
+    reward = (rng.random(rows) < liking[unit]).astype(float)
+    return Exposures(unit, place[unit] < 0.5, np.full(rows, 0.5), np.arange(rows) * 1.0, {"reward": reward})
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7])
+def test_one_user_who_takes_most_decisions_raises_no_false_alarm(part):
+    alarms = 0
+    for seed in range(12):
+        whole = heavy(part, seed)
+        looks = [effect(whole.take(np.arange(end)), PLAIN) for end in (400, 1200, 4000)]
+        alarms += any(each.always_low > 0 or each.always_high < 0 for each in looks)
+    assert alarms == 0
+    last = analyse(heavy(part, 0), Plan(PLAIN))
+    assert min(last.primary.treated.worth, last.primary.control.worth) < 20
+    assert "equally active ones would, and 20 are needed" in last.sentences[0]
+    assert not last.primary.refused
+
+
+def test_users_of_steps_that_cannot_be_compared_make_no_trial_ready():
+    few = trial(users=30, rows=300)
+    late = replace(few, unit=few.unit + 30, treated=np.ones(300, bool), share=np.ones(300))
+    columns = ("unit", "treated", "share", "time")
+    both = Exposures(
+        *(np.concatenate([getattr(few, name), getattr(late, name)]) for name in columns),
+        {"reward": np.concatenate([few.metrics["reward"], late.metrics["reward"]])},
+    )
+    found = effect(both, PLAIN, Looks(minimum_users=16))
+    assert found.treated.users > 30
+    assert found.treated.worth == pytest.approx(effect(few, PLAIN).treated.worth)
+    assert not found.measured.ready
+
+
+def test_two_sides_that_do_not_vary_at_all_differ_all_the_same():
+    unit = np.arange(60)
+    treated = unit % 2 == 0
+    data = Exposures(unit, treated, np.full(60, 0.5), unit * 1.0, {"reward": treated * 1.0})
+    found = effect(data, "reward")
+    assert (found.value, found.refused) == (1.0, None)
+    assert found.error == pytest.approx((0.25 / 30 + 0.25 / 30) ** 0.5)  # of a coin, as under no effect at all
+    assert found.always_low > 0
 
 
 def test_draws_of_users_who_come_again_when_the_share_has_grown():
@@ -269,6 +360,13 @@ def test_a_release_in_steps_takes_its_minima_and_then_as_long_as_it_needs():
     assert steps.relative == pytest.approx(0.1)
     with pytest.raises(InvalidInput, match="No step of the ramp"):
         forecast(traffic, 0.01, (Step(1.0),))
+
+
+def test_a_step_waits_for_the_decisions_that_it_must_see():
+    traffic = Traffic(0.3, 0.21, 0.1, daily_users=50, decisions=1.2, population=5000)
+    steps = forecast(traffic, 0.05, (Step(0.1, decisions=1000), Step(0.5)))
+    assert steps.step_days == (167,)  # six a day
+    assert steps.fixed_days == forecast(traffic, 0.05, (Step(0.1),)).fixed_days < 167  # it is found before
 
 
 def test_what_can_never_be_found_takes_for_ever():

@@ -13,7 +13,17 @@ import pytest
 from bondhu.app import App
 from bondhu.errors import ClockBehind, Conflict, InvalidInput, SettingsInvalid, UnknownName
 from bondhu.registry import BASELINE, Step, traffic, versions
-from bondhu.release.rules import Bounds, Move, ReleaseRules, Shadow, Trial, after_shadow, after_trial, first_move
+from bondhu.release.rules import (
+    Bounds,
+    Move,
+    ReleaseRules,
+    Shadow,
+    Trial,
+    after_shadow,
+    after_trial,
+    first_move,
+    surely_above,
+)
 from bondhu.ruling import release_rules
 from bondhu.serve.decide import Request, Said
 from tests.service.stand import HOUR, Clock, log, opened
@@ -82,6 +92,32 @@ def test_a_trial_moves_on_waits_or_goes_back(changes: dict[str, Any], kind: str,
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(" ".join(move.reasons))
     assert move.figures["share"] == 0.1
+
+
+def test_a_healthy_version_is_hardly_ever_taken_back_for_failures_however_often_one_looks() -> None:
+    for rate in (0.005, 0.008):
+        failed = np.cumsum(np.random.default_rng(1).random((200, 2000)) < rate, axis=1)
+        looks = range(9, 2000, 10)
+        taken = [any(surely_above(int(run[at]), at + 1, 0.01) for at in looks) for run in failed]
+        assert np.mean(taken) <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("failed", "made", "limit", "surely"),
+    [
+        (5, 5, 0.01, True),
+        (2, 2, 0.01, True),  # evidence (1 / 10)(2 / 11) / 0.01^2 = 182, more than 100
+        (1, 1, 0.01, False),
+        (1, 13, 0.01, False),
+        (60, 2000, 0.01, True),
+        (20, 2000, 0.01, False),
+        (0, 5, 0.0, False),
+        (1, 5000, 0.0, True),
+        (5, 5, 1.0, False),
+    ],
+)
+def test_failures_are_surely_too_many(failed: int, made: int, limit: float, surely: bool) -> None:
+    assert surely_above(failed, made, limit) == surely
 
 
 def test_the_last_step_leads_to_everybody() -> None:

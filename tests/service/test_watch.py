@@ -19,7 +19,7 @@ from bondhu.watch.expected import Sample, effective_people, even, expected, fall
 from bondhu.watch.findings import findings
 from bondhu.watch.observed import Observed, observe
 from bondhu.watch.reporting import reporting
-from bondhu.watch.season import concurrent_weights, days_scatter, demeaned, hours, seasonal_weights
+from bondhu.watch.season import concurrent_weights, covered, days_scatter, demeaned, hours, seasonal_weights
 from bondhu.watch.segments import scan
 from bondhu.watch.windows import DAY, newest, stretches
 from tests.service.shop import ACTIONS, shop
@@ -159,6 +159,56 @@ def test_hours_that_the_reference_lacks_are_compared_with_the_same_hours_of_othe
     assert wednesday[:100] == pytest.approx(0.01)
     assert wednesday[100:] == pytest.approx(0.0)
     assert seasonal_weights(reference, np.array([MONDAY + 2 * DAY + 13 * 3600])) == pytest.approx(1 / 400)
+
+
+def test_current_rows_in_hours_that_the_reference_does_not_know_are_not_covered():
+    reference = MONDAY + np.concatenate([np.arange(60.0), DAY + np.arange(9.0)])
+    current = MONDAY + 7 * DAY + np.concatenate([np.arange(200.0), DAY + np.arange(20.0), 2 * DAY + np.arange(2.0)])
+    known = covered(reference, current)
+    assert (known[:200].all(), known[200:220].any(), known[220:].any()) == (True, False, False)  # 50; 10 of 20; 1 of 2
+    assert covered(np.append(reference, MONDAY + DAY), current)[200:220].all()
+
+
+@pytest.mark.parametrize("age", [8.5, 9.0, 10.5, 11.5, 13.0])
+def test_a_young_log_raises_no_alarm_where_weekends_earn_less(age):
+    for seed in range(3):
+        seen = world(seed, days=14, weekend=0.3).between(0, MONDAY + age * DAY)
+        found = newest(seen, MONDAY + age * DAY)
+        assert not found.degraded
+    first = world(0, days=7, weekend=0.3, new=True, since=5)
+    week, weekend = split(first, 5)
+    assert "too few in the same hours" in diagnose(week, weekend).sentence
+    assert drift(week, weekend) == ()
+
+
+def test_a_fall_in_hours_that_are_known_is_found_beside_hours_that_are_not():
+    reference, current = split(world(0, liking=0.5))
+    found = diagnose(reference.take(hours(reference.time) < 20), current)  # no weekend was seen before
+    assert found.degraded
+    alone = diagnose(reference.take(hours(reference.time) < 20), current.take(hours(current.time) >= 20))
+    assert not alone.degraded
+
+
+def test_a_trial_is_compared_with_what_runs_beside_it_on_days_that_are_new():
+    reference, current = split(world(0, trial=True, wrong=0.9))
+    found = diagnose(reference.take(hours(reference.time) < 20), current.take(hours(current.time) >= 20))
+    assert (found.degraded, found.cause) == (True, "policy")
+
+
+def test_rewards_of_days_that_vary_by_themselves_have_not_drifted():
+    drifted = 0
+    for seed in range(12):
+        seen = world(seed)
+        day = np.floor((seen.time - MONDAY) / DAY).astype(int)
+        luck = np.clip(1 + np.random.default_rng([seed, 9]).normal(0, 0.15, 22), 0.1, 1)[day]
+        moody = replace(seen, reward=seen.reward * (np.random.default_rng(seed).random(len(seen)) < luck))
+        drifted += any(each.drifted for each in drift(*split(moody, 20)) if each.kind == "reward")
+    assert drifted == 0
+
+
+def test_in_a_first_week_days_scatter_about_one_mean():
+    calm = world(1, days=7, weekend=0.5)
+    assert days_scatter(calm.time, calm.reward, calm.user) > 3  # weekends are not known to be alike yet
 
 
 def test_a_control_is_weighted_to_the_days_of_the_trial():
@@ -400,7 +450,9 @@ def test_weekends_are_compared_with_weekends():
     reference, saturday = seen.between(0, MONDAY + 14 * DAY), seen.between(MONDAY + 19 * DAY, MONDAY + 20 * DAY)
     rows = alike(reference, saturday)
     assert set((hours(reference.time[rows]) // 4).tolist()) == {5}
-    assert alike(reference.between(0, MONDAY + 2 * DAY), saturday).all()  # no weekend to compare with
+    no_weekend = reference.between(0, MONDAY + 5 * DAY)
+    assert not alike(no_weekend, saturday).any()
+    assert drift(no_weekend, saturday) == ()
     assert drift(reference.take(np.arange(50)), saturday, DriftRules()) == ()
 
 

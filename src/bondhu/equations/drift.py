@@ -6,7 +6,7 @@ other, so a test counts fewer rows than there are.
 
 from __future__ import annotations
 
-from math import exp, inf, lgamma, log, sqrt
+from math import exp, inf, sqrt
 
 import numpy as np
 
@@ -40,43 +40,6 @@ def two_sample_chi_square(first: Floats, second: Floats) -> tuple[float, int]:
     return float(distance.sum()), int(there.sum()) - 1
 
 
-def chi_square_tail(statistic: float, degrees: int) -> float:
-    """`P(X > statistic)` of chi-square: the upper incomplete gamma function `Q(degrees / 2, statistic / 2)`.
-
-    Its series below `a + 1` (Abramowitz & Stegun 6.5.29), above it the continued fraction (6.5.31) by Lentz (1976).
-    """
-    if degrees < 1 or statistic <= 0:
-        return 1.0
-    a, x = degrees / 2, statistic / 2
-    front = exp(a * log(x) - x - lgamma(a))
-    return 1.0 - front * _lower_series(a, x) if x < a + 1 else front * _upper_fraction(a, x)
-
-
-def _lower_series(a: float, x: float) -> float:
-    term = total = 1.0 / a
-    number = a
-    while abs(term) > 1e-16 * total:
-        number += 1
-        term *= x / number
-        total += term
-    return total
-
-
-def _upper_fraction(a: float, x: float) -> float:
-    b = x + 1 - a
-    c, d = 1e300, 1 / b
-    value = d
-    for number in range(1, 10_000):
-        step = -number * (number - a)
-        b += 2
-        d = 1 / (step * d + b)
-        c = b + step / c
-        value *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return value
-
-
 def kolmogorov_smirnov(first: Floats, second: Floats) -> float:
     """`sup_x |F(x) - G(x)|` of two empirical distribution functions. Smirnov (1939)."""
     places = np.concatenate([first, second])
@@ -98,7 +61,7 @@ def kolmogorov_tail(distance: float, rows: float) -> float:
     return min(max(2 * total, 0.0), 1.0)
 
 
-def design_effect(codes: Integers, groups: Integers, size: int) -> float:
+def shares_scatter(codes: Integers, groups: Integers, size: int) -> float:
     """How many times wider the shares of `size` categories scatter than of independent rows, at least 1.
 
     `1 / (K - 1) sum_k (1 - p_k) d_k` over the K categories seen, with `d_k` the variance of `p_k` by groups over

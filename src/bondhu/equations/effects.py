@@ -41,6 +41,7 @@ class Contrast(NamedTuple):
     share: Floats  # [...] treated, averaged as the steps are
     weight: Floats  # [..., K] of each step; all 0 where no step has users on both sides
     pull: Floats  # [..., K, U] how much further apart the means are for each user on the treated side, not the other
+    users: Floats  # [..., 2] equally active users that would be worth as much: treated, control
 
 
 def add_up(cell: Integers, size: tuple[int, int], treated: Booleans, numerator: Floats, denominator: Floats) -> Sums:
@@ -80,11 +81,15 @@ def ratio_contrast(sums: Sums, share: Floats, weight: Floats | None = None) -> C
     moved = moved * (weight[..., None, :] * small / bottom)[..., None]
     parts = np.square(moved).sum(-1)
     means = (weight[..., None, :] * ratio).sum(-1)
-    freedom = (parts**2 / np.maximum(users - 1, 1)).sum((-1, -2))
+    rows = sides * np.where(usable[..., None], sums.rows, 0.0)[..., None, :, :]
+    told = _over(rows.sum(-1) ** 2, np.square(rows).sum(-1))
+    freedom = (parts**2 / np.maximum(told - 1, 1)).sum((-1, -2))
     degrees = _over(parts.sum((-1, -2)) ** 2, freedom)
     spread = (weight * _spread(sums, there)).sum(-1)
     mean_share = (weight * share).sum(-1)
-    return Contrast(means[..., 0], means[..., 1], moved.sum(-2), degrees, spread, mean_share, weight, pull)
+    part = (_over(weight[..., None, :], rows.sum(-1))[..., None] * rows).sum(-2)  # of each user in the mean of a side
+    worth = _over(np.ones(part.shape[:-1]), np.square(part).sum(-1))
+    return Contrast(means[..., 0], means[..., 1], moved.sum(-2), degrees, spread, mean_share, weight, pull, worth)
 
 
 def _spread(sums: Sums, there: Booleans) -> Floats:

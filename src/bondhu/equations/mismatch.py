@@ -1,6 +1,8 @@
-"""Whether users were split as declared: exact, chi-square, and at every look at once."""
+"""Whether counts are as declared, of users who were split, or of failures: exact, chi-square, and at every look."""
 
 from __future__ import annotations
+
+from math import lgamma, log, log1p
 
 import numpy as np
 
@@ -11,6 +13,7 @@ EXACT = 1000  # draws up to which the exact distribution is computed
 # Strength of the prior of `split_path`, in draws: deviations of about half over its root, 1.6 percentage points of an
 # even split, are found soonest.
 CONCENTRATION = 1000.0
+RATES = (1.0, 9.0)  # Beta prior of `count_evidence`: a tenth; broken things fail often, and are found in two draws
 
 
 def successes(chance: Floats) -> Floats:
@@ -55,3 +58,17 @@ def split_path(treated: Booleans, chance: Floats, concentration: float = CONCENT
     step = np.empty(len(order))
     step[order] = np.log(np.where(hit, predicted, 1 - predicted)) - np.log(np.where(hit, q, 1 - q))
     return np.cumsum(step)
+
+
+def count_evidence(hits: int, draws: int, chance: float, prior: tuple[float, float] = RATES) -> float:
+    """Logarithm of the evidence that the chance of a hit is not this one: `ln B(a + h, b + n - h) / B(a, b) - ln L`,
+    with the likelihood `L = q^h (1 - q)^(n - h)`.
+
+    As `split_path`, after any number of looks it exceeds `ln(1 / alpha)` with a chance of at most alpha where q is true
+    (Ville 1939). The q that it does not refute are an interval, a confidence sequence (Robbins 1970).
+    """
+    a, b = prior
+    misses = draws - hits
+    beta = lgamma(a + hits) + lgamma(b + misses) - lgamma(a + b + draws) - lgamma(a) - lgamma(b) + lgamma(a + b)
+    likelihood = (hits * log(chance) if hits else 0.0) + (misses * log1p(-chance) if misses else 0.0)
+    return beta - likelihood

@@ -16,24 +16,6 @@ NODES = 2  # of the quadrature, for each standard deviation of what comes betwee
 BLOCK = 32  # nodes that are carried at once
 
 
-def units_needed(effect: float, variance: float, share: float, power: float, confidence: float) -> float:
-    """Independent units in all, `share` of them treated, for a two-sided test to find a difference with `power`.
-
-    `(z_{(1 + c) / 2} + z_power)^2 variance / (effect^2 share (1 - share)) + z_{(1 + c) / 2}^2 / 2`, where the last term
-    makes up for a variance that is estimated (Guenther 1981).
-    """
-    reach = NORMAL.inv_cdf((1 + confidence) / 2)
-    normal = (reach + NORMAL.inv_cdf(power)) ** 2 * variance / (effect**2 * share * (1 - share))
-    return normal + reach**2 / 2
-
-
-def effect_found(units: float, variance: float, share: float, power: float, confidence: float) -> float:
-    """The smallest difference that so many units find with `power`: what solves `units_needed` for the effect."""
-    reach = NORMAL.inv_cdf((1 + confidence) / 2)
-    counting = max(units - reach**2 / 2, 1e-300)
-    return (reach + NORMAL.inv_cdf(power)) * sqrt(variance / (counting * share * (1 - share)))
-
-
 def chance_found(effect: float, error: float, confidence: float) -> float:
     """Power of one look: `P(|Z + effect / error| > z_{(1 + c) / 2})`."""
     reach, drift = NORMAL.inv_cdf((1 + confidence) / 2), effect / error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import erfc, exp, inf, lgamma, log, log1p, pi, sqrt
+from math import erfc, exp, inf, lgamma, log, log1p, sqrt
 from typing import Any, overload
 
 import numpy as np
@@ -25,19 +25,15 @@ def student_tail(statistic: float, degrees: float) -> float:
 
 
 def chi_square_tail(statistic: float, degrees: int) -> float:
-    """`P(X > x)` with whole degrees of freedom, by the finite series of Abramowitz & Stegun (26.4.4-5)."""
-    half = statistic / 2
-    if degrees % 2 == 0:
-        term = total = exp(-half)
-        for k in range(1, degrees // 2):
-            term *= half / k
-            total += term
-        return total
-    total, term = erfc(sqrt(half)), 2 * exp(-half) * sqrt(half / pi)
-    for k in range(3, degrees + 1, 2):
-        total += term
-        term *= statistic / k
-    return total
+    """`P(X > statistic)` of chi-square: the upper incomplete gamma function `Q(degrees / 2, statistic / 2)`.
+
+    Its series below `a + 1` (Abramowitz & Stegun 6.5.29), above it the continued fraction (6.5.31) by Lentz (1976).
+    """
+    if degrees < 1 or statistic <= 0:
+        return 1.0
+    a, x = degrees / 2, statistic / 2
+    front = exp(a * log(x) - x - lgamma(a))
+    return 1.0 - front * _lower_series(a, x) if x < a + 1 else front * _upper_fraction(a, x)
 
 
 @overload
@@ -90,3 +86,28 @@ def _fraction(x: float, a: float, b: float) -> float:
         if abs(c * d - 1) < 1e-15:
             break
     return total
+
+
+def _lower_series(a: float, x: float) -> float:
+    term = total = 1.0 / a
+    number = a
+    while abs(term) > 1e-16 * total:
+        number += 1
+        term *= x / number
+        total += term
+    return total
+
+
+def _upper_fraction(a: float, x: float) -> float:
+    b = x + 1 - a
+    c, d = 1e300, 1 / b
+    value = d
+    for number in range(1, 10_000):
+        step = -number * (number - a)
+        b += 2
+        d = 1 / (step * d + b)
+        c = b + step / c
+        value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return value

@@ -52,8 +52,9 @@ class Analysis:
     primary: Effect
     ratio: RatioCheck
     guardrails: tuple[Guarded, ...]
-    secondary: tuple[Corrected, ...]  # p-values adjusted by Holm: none of them is a false alarm
-    segments: tuple[Corrected, ...]  # by Benjamini-Hochberg: few of those that are called sure are not
+    # "better" and "worse" come from intervals that all hold together (Bonferroni); the p-values are adjusted
+    secondary: tuple[Corrected, ...]  # by Holm: none of those below the level is a false alarm
+    segments: tuple[Corrected, ...]  # by Benjamini-Hochberg: few of those below the level are
     sentences: tuple[str, ...]  # the answer first
 
 
@@ -128,6 +129,12 @@ def _verdict(answer: Answer, found: Effect) -> str:
     users = f"{found.treated.users:,} treated and {found.control.users:,} control users"
     if answer == "invalid":
         return "The trial is invalid: its users are not split as they were assigned."
+    worth = min(found.treated.worth, found.control.worth)
+    if answer == "undecided" and not found.refused and not found.measured.ready:
+        return (
+            f"Undecided after {users}: those of one variant tell no more than {worth:.3g} equally active ones would, "
+            f"and {found.looks.minimum_users} are needed."
+        )
     if answer == "undecided":
         return f"Undecided after {users}: the difference in {found.metric.label} may be nothing yet."
     return (

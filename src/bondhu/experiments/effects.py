@@ -17,9 +17,11 @@ from bondhu.equations.tails import normal_of_t, student_tail, t_of_normal
 from bondhu.experiments.exposures import Exposures, steps_of
 from bondhu.types import Booleans, Floats, Integers
 
-# Users on either side before a confidence sequence says anything: it is asymptotic. What makes it hold so early is the
-# larger of two standard errors (`Measured.inflation`): with that of the users alone, 31 % of A/A trials with a tenth of
-# the users treated and clicks of 2 % raised a false alarm under continuous looks (benchmarks.sequential).
+# Equally active users on either side before a confidence sequence says anything: it is asymptotic. What makes it hold
+# so early is the larger of two standard errors (`Measured.inflation`): with that of the users alone, 31 % of A/A trials
+# with a tenth of the users treated and clicks of 2 % raised a false alarm under continuous looks
+# (benchmarks.sequential). Users are not simply counted: where one takes half of all decisions, what that one earns is
+# taken for an effect, at whichever look.
 MINIMUM_USERS = 20
 LEAST = 0.05  # of the plain standard error; below, an adjustment has explained chance away
 
@@ -45,7 +47,9 @@ class Looks:
 
     confidence: float = 0.95  # of every interval
     tuned: float = 1000.0  # effective decisions at which the always-valid interval is narrowest
-    minimum_users: int = MINIMUM_USERS  # on either side; with fewer the always-valid interval is infinite
+    minimum_users: int = (
+        MINIMUM_USERS  # on either side, equally active; with fewer the always-valid interval is infinite
+    )
 
 
 class Side(NamedTuple):
@@ -54,6 +58,7 @@ class Side(NamedTuple):
     users: int
     decisions: int
     mean: float  # of the metric, over the steps that can be compared
+    worth: float = 0.0  # equally active users that would tell as much, over the same steps
 
 
 class Measured(NamedTuple):
@@ -64,7 +69,7 @@ class Measured(NamedTuple):
     degrees: float  # of freedom of the standard error
     inflation: float  # of the standard error for always-valid intervals: one from the design may be larger
     effective: float  # independent decisions, half of them treated, that would know the difference as well
-    ready: bool  # whether there are enough users to look before the end
+    ready: bool  # whether there are enough users, by what they are worth, to look before the end
 
     @property
     def value(self) -> float:
@@ -147,7 +152,12 @@ def lay_out(exposures: Exposures) -> Layout:
     first = order[first]
     treated = np.zeros(size, bool)
     treated.ravel()[cells] = exposures.treated[first]
-    sides = [Side(len(np.unique(unit[rows])), int(rows.sum()), nan) for rows in (exposures.treated, ~exposures.treated)]
+    one = np.ones(len(cell))
+    worth = effects.ratio_contrast(effects.add_up(cell, size, treated, one, one), share).users.tolist()
+    sides = [
+        Side(len(np.unique(unit[rows])), int(rows.sum()), nan, each)
+        for rows, each in zip((exposures.treated, ~exposures.treated), worth, strict=True)
+    ]
     return Layout(cell, size, share, treated, first, (sides[0], sides[1]))
 
 
@@ -171,9 +181,12 @@ def bounds(measured: Measured, confidence: float, tuned: float) -> Bounds:
 def _effect(exposures: Exposures, layout: Layout, metric: Metric, looks: Looks) -> Effect:
     plain = _contrast(exposures, layout, metric)
     error = float(effects.error_of(plain))
+    ready = min(side.worth for side in layout.sides) >= looks.minimum_users
     if not error:
-        return _refusal(metric, layout, looks, _why(layout, metric, bool(plain.weight.any())))
-    ready = min(side.users for side in layout.sides) >= looks.minimum_users
+        measured = _each_the_same(plain, ready=ready)
+        if not measured.error > 0:
+            return _refusal(metric, layout, looks, _why(layout, metric, bool(plain.weight.any())))
+        return _told(metric, layout, measured, looks, 0.0)
     # with few users what was known before explains all of them, and an error of nothing would be left
     contrast = _adjusted(exposures, layout, metric, plain) if metric.adjusted and ready else plain
     measured = _measured(contrast, layout, ready=ready)
@@ -185,12 +198,21 @@ def _effect(exposures: Exposures, layout: Layout, metric: Metric, looks: Looks) 
     return _told(metric, layout, measured, looks, removed)
 
 
+def _each_the_same(contrast: Contrast, *, ready: bool) -> Measured:
+    """Where nothing varies on either side, the users vary as both sides together do: `spread (1 / u_t + 1 / u_c)`."""
+    users = np.maximum(contrast.users, 1e-300)
+    covariance = np.diag(contrast.spread / users)
+    means = float(contrast.treated), float(contrast.control)
+    effective = float(effects.effective_rows(contrast.spread, np.sqrt(np.trace(covariance))))
+    return Measured(means, covariance, max(float(users.sum()) - 2, 1.0), 1.0, effective, ready)
+
+
 def _measured(contrast: Contrast, layout: Layout, *, ready: bool) -> Measured:
     own, design = effects.error_of(contrast), effects.design_error(contrast, layout.share)
     return Measured(
         (float(contrast.treated), float(contrast.control)),
         effects.covariance_of(contrast),
-        float(contrast.degrees),
+        min(float(contrast.degrees), max(sum(side.worth for side in layout.sides) - 2, 1.0)),
         max(float(design / own), 1.0) if own > 0 else 1.0,
         float(effects.effective_rows(contrast.spread, np.maximum(own, design))),
         ready,

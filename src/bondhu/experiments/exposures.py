@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bondhu.errors import InvalidInput, UnknownName, nearest
+from bondhu.experiments.shares import SAME, shares
 from bondhu.types import Array, Booleans, Floats, Integers, Names
-
-SAME = 9  # decimals up to which two shares are one: 1 - 0.9 is 0.1
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Exposures:
     metrics: Mapping[str, Floats]  # [T] each: the reward, signals
     before: Mapping[str, Floats] = field(default_factory=dict)  # [T] each: the user's own mean before; NaN where none
     segment: Mapping[str, Names] = field(default_factory=dict)  # [T] each
+    drawn: Booleans | None = None  # [T] False: its variant is no draw between the two alone; None: all are
 
     def __post_init__(self) -> None:
         columns = {"treated": self.treated, "share": self.share, "time": self.time}
@@ -56,6 +56,7 @@ class Exposures:
             {name: column[numbers] for name, column in self.metrics.items()},
             {name: column[numbers] for name, column in self.before.items()},
             {name: column.take(numbers) for name, column in self.segment.items()},
+            None if self.drawn is None else self.drawn[numbers],
         )
 
     def metric(self, name: str) -> Floats:
@@ -89,13 +90,10 @@ class Assigned:
     time: Floats  # [T] seconds
 
 
-def between(
-    log: Assigned, metrics: Mapping[str, Floats], treated: str, control: str, others: float | Floats = 0.0
-) -> tuple[Exposures, Integers]:
+def between(log: Assigned, metrics: Mapping[str, Floats], treated: str, control: str) -> tuple[Exposures, Integers]:
     """Any two variants of a log as exposures, and which of its rows they are: trial with live, live with holdout.
 
-    `others` is the probability of all other variants together, one number or `[T]`: with a holdout of 5 %, trial and
-    live are compared with `others=0.05`; live and holdout, once the trial is over, with none.
+    The log holds one release: the next one draws its people anew.
     """
     known = list(log.variant.values)
     for name in (treated, control):
@@ -104,16 +102,31 @@ def between(
                 f"No decision has the variant {name!r}.", field="variant", value=name, fix=nearest(name, known)
             )
     rows = np.flatnonzero(log.variant.among(treated, control))
-    is_treated = log.variant.among(treated)[rows]
-    rest = 1 - np.broadcast_to(others, len(log.time))[rows]
-    share = share_of(is_treated, log.probability[rows] / rest)
+    is_treated, unit = log.variant.among(treated)[rows], units(log.user, log.session)
+    found = shares(is_treated, log.probability[rows], log.time[rows])
+    pool = np.zeros(len(log.time))
+    pool[rows] = found.pool
     kept = {name: column[rows] for name, column in metrics.items()}
-    return Exposures(units(log.user, log.session)[rows], is_treated, share, log.time[rows], kept), rows
+    drawn = _drawn(unit, log.time, pool)[rows]
+    return Exposures(unit[rows], is_treated, found.share, log.time[rows], kept, drawn=drawn), rows
 
 
-def share_of(treated: Booleans, probability: Floats) -> Floats:
-    """Probability of being treated, from that of the variant of each row: `[T]`."""
-    return np.round(np.where(treated, probability, 1 - probability), SAME)
+def _drawn(unit: Integers, time: Floats, pool: Floats) -> Booleans:
+    """Whether chance may have moved a user from one of the two variants to the other by each row `[T]`.
+
+    Not while the probability of being one of the two changes, since who left or joined them is not known, nor for users
+    who were seen in a third variant (`pool` 0) before.
+    """
+    order = np.lexsort((time, unit))
+    unit, pool = unit[order], pool[order]
+    first = np.append(True, unit[1:] != unit[:-1])[: len(unit)]
+    stranger = np.cumsum(pool == 0)
+    begun = np.maximum.accumulate(np.where(first, np.arange(len(unit)), 0))
+    met = stranger - (stranger - (pool == 0))[begun] > 0
+    changed = ~first & (pool != np.append(pool[:1], pool[:-1]))
+    drawn = np.empty(len(unit), bool)
+    drawn[order] = ~met & ~changed
+    return drawn
 
 
 def units(user: Names, session: Names) -> Integers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +40,12 @@ class Traffic:
 
 
 class Step(NamedTuple):
-    """A part of a trial with a constant share; it ends when both minima are reached."""
+    """A part of a trial with a constant share; it ends when all minima are reached."""
 
     share: float
     days: int = 1  # at least
     users: float = 0.0  # treated ones, at least
+    decisions: float = 0.0  # treated ones of this step, at least
 
 
 @dataclass(frozen=True)
@@ -150,29 +151,34 @@ def _calendar(traffic: Traffic, ramp: Sequence[Step], days: int) -> tuple[Floats
     shares, lengths = np.empty(0), []
     for step in compared[:-1]:
         enough = int(np.searchsorted(came * step.share, step.users)) + 1
-        lengths.append(max(step.days, enough - len(shares)))
-        shares = np.append(shares, np.full(lengths[-1], step.share))
+        many = ceil(step.decisions / (traffic.daily_users * traffic.decisions * step.share))
+        lengths.append(max(step.days, enough - len(shares), many))
+        shares = np.append(shares, np.full(min(lengths[-1], days), step.share))
     rest = np.full(max(days - len(shares), 0), compared[-1].share)
     return np.append(shares, rest)[:days], tuple(lengths)
 
 
 def _effective(traffic: Traffic, shares: Floats) -> Floats:
-    """Independent decisions at an even split that would know as much after each day: `[D]`.
-
-    Who decides today comes on each other day with the chance a / N: the user of a random decision takes
-    `decisions (unevenness + (days - 1) a / N)` in all.
-    """
-    days = np.arange(1.0, len(shares) + 1)
-    size = traffic.decisions * (traffic.unevenness + (days - 1) * traffic.daily_users / traffic.population)
+    """Independent decisions at an even split that would know as much after each day: `[D]`."""
+    size = _size(traffic, len(shares))
     told = np.cumsum(traffic.daily_users * traffic.decisions * 4 * shares * (1 - shares))
     return np.asarray(told / design_effect(size, traffic.correlation))
+
+
+def _size(traffic: Traffic, days: int) -> Floats:
+    """How many decisions the user of a random one has taken after each day, `sum m^2 / sum m`: `[D]`.
+
+    Who decides today comes on each other day with the chance a / N: `decisions (unevenness + (days - 1) a / N)`.
+    """
+    before = np.arange(days)
+    return np.asarray(traffic.decisions * (traffic.unevenness + before * traffic.daily_users / traffic.population))
 
 
 def _stopped(traffic: Traffic, effect: float, shares: Floats, looks: Looks) -> Floats:
     """Chance that the always-valid test has stopped by the end of each day: `[D]`."""
     rows = _effective(traffic, shares)
-    days = np.arange(1.0, len(shares) + 1)
-    users = distinct(traffic, days) * np.minimum(shares, 1 - shares)
+    decided = np.cumsum(traffic.daily_users * traffic.decisions * np.minimum(shares, 1 - shares))
+    users = decided / _size(traffic, len(shares))  # as many as equally active ones would be
     reach = np.where(users >= looks.minimum_users, radius(rows, looks.confidence, looks.tuned), inf)
     return stopped_by(rows, reach, effect / (2 * sqrt(traffic.variance)))
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.equations.mismatch import split_p, split_path
-from bondhu.experiments.exposures import SAME, Exposures, steps_of
+from bondhu.experiments.exposures import Exposures, steps_of
+from bondhu.experiments.shares import SAME
 from bondhu.types import Booleans, Floats
 
 # A mismatch stops a trial, so false alarms must be rare; true ones grow beyond any level soon.
@@ -71,7 +72,8 @@ def draws(exposures: Exposures) -> tuple[Draws, int]:
     """What chance decided of each user, and how many were in both variants at one share.
 
     Who is seen first at share s is treated with probability s. Who was not treated at a share r before is so now with
-    `(s - r) / (1 - r)`, since r of all users are gone. Who was treated stays: nothing is drawn.
+    `(s - r) / (1 - r)`, since r of all users are gone. Who was treated stays: nothing is drawn. Nor is it where others
+    than the two variants have a part in it (`Exposures.drawn`).
     """
     if not len(exposures):
         return Draws(np.zeros(0, bool), np.zeros(0)), 0
@@ -88,7 +90,8 @@ def draws(exposures: Exposures) -> tuple[Draws, int]:
     grown = ~newcomer & ~treated[before] & (shares[step[first]] > earlier)
     chance = np.where(newcomer, shares[step[first]], 0.0)
     chance[grown] = (shares[step[first]][grown] - earlier[grown]) / (1 - earlier[grown])
-    drawn = (newcomer | grown) & (chance > 0) & (chance < 1)
+    possible = np.ones(len(order), bool) if exposures.drawn is None else exposures.drawn[order]
+    drawn = (newcomer | grown) & (chance > 0) & (chance < 1) & possible[first]
     rows = first[drawn]
     sequence = np.argsort(time[rows], kind="stable")
     switched = len(np.unique(unit[treated != treated[first][run]]))

@@ -24,7 +24,7 @@ class About:
     control: str = LIVE
     signals: tuple[str, ...] = ()  # metrics beside the reward
     fields: tuple[str, ...] = ()  # of the context, to tell segments by
-    holdout: float = 0.0  # share of people who are in neither of the two, where it is not one of them
+    began: float = np.inf  # seconds; what was known of people then adjusts what they say later
 
 
 def exposed(
@@ -32,7 +32,8 @@ def exposed(
 ) -> tuple[Booleans, Exposures | None]:
     """Which decisions are settled `[T]`, and the settled ones of the two variants; None where one of them has none.
 
-    `earlier`: decisions before the experiment began; each user's mean then adjusts what is said of the user later.
+    `earlier`: decisions before the experiment began; each user's mean adjusts what is said of the user later. Rewards
+    count as they were known then: what came after may be an effect.
     """
     joined = join(deployment.domain, records, start=-np.inf, end=now, observes=MultiDiscrete)
     settled = np.zeros(len(records.time), bool)
@@ -44,16 +45,15 @@ def exposed(
     reward = batch.reward[order]
     said = {name: values_of(deployment.domain.reward, kept, name) for name in about.signals}
     log = Assigned(kept.user, kept.session, kept.variant, kept.assigned, kept.time)
-    others = about.holdout if {about.treated, about.control} == {TRIAL, LIVE} else 0.0
-    found, rows = between(log, {"reward": reward, **said}, about.treated, about.control, others)
+    found, rows = between(log, {"reward": reward, **said}, about.treated, about.control)
     segments = {name: groups_of(batch, name).take(order[rows]) for name in about.fields}
-    before = {} if earlier is None else {"reward": _before(deployment, earlier, kept, now)[rows]}
+    before = {} if earlier is None else {"reward": _before(deployment, earlier, kept, min(about.began, now))[rows]}
     return settled, replace(found, segment=segments, before=before)
 
 
-def _before(deployment: Deployment, earlier: Records, records: Records, now: float) -> Floats:
-    """The mean reward of each row's user in earlier decisions `[T]`; NaN where there are none."""
-    joined = join(deployment.domain, earlier, start=-np.inf, end=now, observes=MultiDiscrete)
+def _before(deployment: Deployment, earlier: Records, records: Records, began: float) -> Floats:
+    """The mean reward of each row's user in decisions settled by then `[T]`; NaN where there are none."""
+    joined = join(deployment.domain, earlier, start=-np.inf, end=began, observes=MultiDiscrete)
     user = earlier.user.take(joined.rows)
     count = np.bincount(user.codes, minlength=len(user.values))
     total = np.bincount(user.codes, joined.batch.reward, len(user.values))

@@ -31,7 +31,7 @@ def trial_facts(deployment: Deployment, step: Step, rules: ReleaseRules, now: fl
     records = deployment.log.read(deployment.domain.name, step.began, np.nextafter(now, np.inf))
     given = records.variant.among(TRIAL) & (records.time >= step.since)
     earlier = deployment.log.read(deployment.domain.name, step.began - BEFORE * DAY, step.began)
-    about = About(signals=tuple(rules.guardrails), fields=rules.groups, holdout=rules.holdout)
+    about = About(signals=tuple(rules.guardrails), fields=rules.groups, began=step.began)
     settled, exposures = exposed(deployment, records, about, now, earlier)
     looks = Looks(confidence=rules.confidence)
     metrics = [Metric("reward"), *(Metric(name, higher_is_better=False) for name in rules.guardrails)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
+from bondhu.equations.mismatch import count_evidence
 from bondhu.registry.lifecycle import Step
+
+FALSE_ALARM = 0.01  # chance that a version is ever taken back for failures that are within the limit
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ def first_move(rules: ReleaseRules) -> Move:
 def after_shadow(shadow: Shadow, rules: ReleaseRules) -> Move:
     """From shadow to the first trial, or back."""
     figures = shadow._asdict()
-    rate, surely = shadow.failed / max(shadow.decisions, 1), _surely_above(shadow.failed, shadow.decisions)
-    if surely > rules.maximum_error_rate:
+    if surely_above(shadow.failed, shadow.decisions, rules.maximum_error_rate):
+        rate = shadow.failed / shadow.decisions
         why = f"It could not make {shadow.failed:,} of {shadow.decisions:,} decisions ({rate:.1%})."
         return Move("withdrawn", None, (why,), figures)
     waiting = _waiting(shadow.decisions, shadow.hours, rules)
@@ -133,7 +136,7 @@ def after_trial(step: Step, trial: Trial, rules: ReleaseRules) -> Move:
 
 def _hurt(trial: Trial, rules: ReleaseRules) -> tuple[str, ...]:
     found = []
-    if _surely_above(trial.failed, trial.made) > rules.maximum_error_rate:
+    if surely_above(trial.failed, trial.made, rules.maximum_error_rate):
         found.append(f"It could not make {trial.failed:,} of {trial.made:,} decisions.")
     if trial.reward.high < 0:
         found.append(f"Its reward of a decision differs by {trial.reward} from the live version's: it surely loses.")
@@ -160,17 +163,16 @@ def _unsure(trial: Trial, rules: ReleaseRules) -> tuple[str, ...]:
     if trial.reward.low >= -rules.maximum_loss:
         return ()
     if not isfinite(trial.reward.low):
-        return ("There is nobody yet to compare its people with.",)
+        return ("There is nobody yet to compare its people with, too few of them, or all earn the same.",)
     return (
         f"Its reward of a decision differs by {trial.reward} from the live version's: a loss of more than "
         f"{rules.maximum_loss:g} is not ruled out yet.",
     )
 
 
-def _surely_above(failed: int, made: int) -> float:
-    """The rate of failures that is surely exceeded: the lower end of the 99 % interval of Wilson (1927)."""
-    if not failed:
-        return 0.0
-    z, rate = 2.326, failed / made
-    centre, spread = rate + z * z / (2 * made), z * sqrt(rate * (1 - rate) / made + (z / (2 * made)) ** 2)
-    return (centre - spread) / (1 + z * z / made)
+def surely_above(failed: int, made: int, limit: float) -> bool:
+    """Whether the rate of failures is above the limit, by a confidence sequence: looked at every minute, as it is, a
+    version that fails no more often than the limit is called so in at most one of 100 releases."""
+    if not failed or failed <= limit * made:
+        return False
+    return limit <= 0 or count_evidence(failed, made, limit) >= log(1 / FALSE_ALARM)

@@ -13,7 +13,7 @@ from bondhu.types import Booleans, Floats
 from bondhu.watch.expected import Expected, Fall, Sample, by_choice, even, expected, fall, numbered, shortfall
 from bondhu.watch.observed import Observed
 from bondhu.watch.reporting import Reporting, reporting
-from bondhu.watch.season import concurrent_weights
+from bondhu.watch.season import concurrent_weights, covered
 from bondhu.watch.segments import Segment, scan
 
 CAUSES = ("policy", "feedback", "traffic", "season", "segment")
@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 MAIN = 0.5  # share of a fall from which one change is its cause
 CHOICE = 0.3  # the same for what was done: regressions shrink what is known of rare actions, so it explains less
 LIKELY = 0.99  # confidence of a fall that is only spoken of
+KNOWN = 0.5  # share of decisions in known hours, below which variants are compared side by side first
 OTHER_VERSION = 0.2  # share of decisions by versions that hardly acted before, from which the policy is another one
 OTHER_ACTIONS = 0.1  # stability index of the actions from which it acts otherwise
 
@@ -66,7 +67,8 @@ class Facts(NamedTuple):
 
 
 def diagnose(reference: Observed, current: Observed, rules: Rules | None = None) -> Diagnosis:
-    """Compares settled decisions of the current stretch with those of the reference in the same season.
+    """Compares settled decisions of the current stretch with those of the reference in the same season; those in hours
+    of the week that the reference does not know are left out.
 
     Variants that run side by side are compared with each other: what hits all of them is not the candidate's fault.
     """
@@ -74,8 +76,12 @@ def diagnose(reference: Observed, current: Observed, rules: Rules | None = None)
     reference, current = reference.known(), current.known()
     if not _enough(current, np.ones(len(current), bool), rules):
         return _healthy(f"{len(current):,} settled decisions are too few to tell.")
-    if len(reference) < rules.least_reference:
+    known = current.take(covered(reference.time, current.time))
+    if len(reference) < rules.least_reference or not _enough(known, np.ones(len(known), bool), rules):
         return _without_reference(reference, current, rules)
+    if len(known) < KNOWN * len(current) and (beside := _without_reference(reference, current, rules)).degraded:
+        return beside
+    current = known
     found = expected(reference, current)
     before = Sample(reference.reward, found.weights, reference.user)
     overall = fall(before, even(current.reward, current.user), rules.confidence, found.scatter)
@@ -165,7 +171,7 @@ def _without_reference(reference: Observed, current: Observed, rules: Rules) -> 
     trial = trial_fall(current, -current.reward, rules)
     if trial and _sure(trial, _least(current.reward, rules)):
         return _of_trial(current, -current.reward, trial, rules)
-    return _healthy(f"There are {len(reference):,} settled decisions to compare with: too few.")
+    return _healthy(f"There are {len(reference):,} settled decisions to compare with: too few in the same hours.")
 
 
 def _holdout_fell(facts: Facts) -> float | None:

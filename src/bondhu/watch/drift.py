@@ -10,17 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from bondhu.equations.drift import (
-    chi_square_tail,
-    design_effect,
     kolmogorov_smirnov,
     kolmogorov_tail,
     population_stability_index,
+    shares_scatter,
     two_sample_chi_square,
 )
+from bondhu.equations.tails import chi_square_tail
 from bondhu.types import Booleans, Floats, Integers
 from bondhu.watch.expected import numbered
 from bondhu.watch.observed import Observed
-from bondhu.watch.season import LEAST_ROWS, hours
+from bondhu.watch.season import covered, days_scatter, hours
 
 CELLS = 64  # pairs of values of two fields that are told apart; more share cells by a multiplicative hash
 HASH = 2_654_435_761  # by the golden ratio of 2^32 (Knuth, volume 3, section 6.4)
@@ -51,14 +51,17 @@ class Drift(NamedTuple):
 def drift(reference: Observed, current: Observed, rules: DriftRules | None = None) -> tuple[Drift, ...]:
     """Everything that was looked at, what drifted first. Rewards of settled decisions, the rest of all.
 
-    Where the reference holds the same hours of earlier weeks, only they are compared with. Pairs of fields count where
-    neither of the two drifted alone.
+    Only the same hours of earlier weeks are compared with; decisions in hours that the reference does not know are left
+    out. Pairs of fields count where neither of the two drifted alone.
     """
     rules = rules or DriftRules()
+    current = current.take(covered(reference.time, current.time))
+    usual = reference.known()
     reference = reference.take(alike(reference, current))
     if min(len(reference), len(current)) < rules.least_rows:
         return ()
-    tests = list(_tests(reference, current))
+    scatter = days_scatter(usual.time, usual.reward, usual.user)
+    tests = [test._replace(scatter=scatter) if test.kind == "reward" else test for test in _tests(reference, current)]
     found = [_drift(test, len(tests), rules) for test in tests]
     alone = {each.name for each in found if each.kind == "context" and each.drifted}
     kept = [each for each in found if each.kind != "pair" or not alone.intersection(each.name.split(" with "))]
@@ -66,11 +69,8 @@ def drift(reference: Observed, current: Observed, rules: DriftRules | None = Non
 
 
 def alike(reference: Observed, current: Observed) -> Booleans:
-    """Rows of the reference in hours of the week that the current stretch has, where they are enough: `[R]`."""
-    here = np.unique(hours(current.time))
-    there = np.isin(hours(reference.time), here)
-    enough = int(there.sum()) >= max(len(current), LEAST_ROWS)
-    return there if enough else np.ones(len(reference), bool)
+    """Rows of the reference in hours of the week that the current stretch has: `[R]`."""
+    return np.isin(hours(reference.time), hours(current.time))
 
 
 class Test(NamedTuple):
@@ -82,6 +82,7 @@ class Test(NamedTuple):
     size: int
     users: tuple[Integers, Integers]
     numbers: tuple[Floats, Floats] | None = None
+    scatter: float = 1.0  # how many times more days vary than their rows explain
 
 
 def _tests(reference: Observed, current: Observed) -> Iterator[Test]:
@@ -113,10 +114,10 @@ def _of_numbers(kind: str, numbers: tuple[Floats, Floats], users: tuple[Integers
 
 
 def _drift(test: Test, looked_at: int, rules: DriftRules) -> Drift:
-    """Tests count people who return for less: Rao & Scott (1981), first order."""
+    """Tests count people who return for less: Rao & Scott (1981), first order. Days that vary by themselves as well."""
     counts = [np.bincount(codes, minlength=test.size).astype(np.float64) for codes in test.codes]
-    effects = [design_effect(codes, user, test.size) for codes, user in zip(test.codes, test.users, strict=True)]
-    rows = [count / effect for count, effect in zip(counts, effects, strict=True)]
+    effects = [shares_scatter(codes, user, test.size) for codes, user in zip(test.codes, test.users, strict=True)]
+    rows = [count / effect / test.scatter for count, effect in zip(counts, effects, strict=True)]
     if test.numbers is None:
         size = population_stability_index(counts[0], counts[1])
         chance = chi_square_tail(*two_sample_chi_square(rows[0], rows[1]))

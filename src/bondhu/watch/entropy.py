@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bondhu.equations.drift import design_effect
+from bondhu.equations.drift import shares_scatter
 from bondhu.types import Floats
 from bondhu.watch.expected import Fall, even, fall, numbered
 from bondhu.watch.observed import Observed
@@ -72,7 +72,7 @@ def no_longer_taken(reference: Observed, current: Observed, chance: float) -> tu
     """
     before, after, size = numbered(reference.action, current.action)
     share: Floats = np.bincount(before, minlength=size) / len(before)
-    rows = len(after) / design_effect(before, reference.user, size)
+    rows = len(after) / shares_scatter(before, reference.user, size)
     gone = (
         (np.bincount(after, minlength=size) == 0)
         & (share > 0)

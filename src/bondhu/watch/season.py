@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from bondhu.equations.drift import clustered_error, dispersion
-from bondhu.types import Floats, Integers
+from bondhu.types import Booleans, Floats, Integers
 
 DAY = 86_400.0  # seconds
 BLOCKS = 4  # of six hours (UTC) in a day
-LEAST_ROWS = 50  # of the reference, before hours of a weekday, or hours of any day, are compared with themselves
+LEAST_ROWS = 50  # of the reference, before hours of a weekday, or hours of any day, are compared with themselves;
+LEAST_PART = 0.5  # or so many for each current row in these hours, where they are fewer
 LEAST_DAY = 30  # rows from which a day's mean is looked at
 
 
@@ -17,6 +18,16 @@ def hours(time: Floats) -> Integers:
     """Number of the six hours of the week, Monday 0:00 UTC first: `[T]` below 28."""
     of_time: Integers = (((time / DAY + 3) % 7) * BLOCKS).astype(np.int64)  # the epoch was a Thursday
     return np.minimum(of_time, 7 * BLOCKS - 1)
+
+
+def covered(reference: Floats, current: Floats) -> Booleans:
+    """Which current rows are of hours of the week that the reference knows `[C]`: the season of others is unknown."""
+    there, here = (np.bincount(hours(time), minlength=7 * BLOCKS) for time in (reference, current))
+    return np.asarray(_enough(there, here)[hours(current)])
+
+
+def _enough(there: Integers, here: Integers | Floats) -> Booleans:
+    return np.asarray(there >= np.maximum(np.minimum(LEAST_ROWS, LEAST_PART * here), 1))
 
 
 def seasonal_weights(reference: Floats, current: Floats) -> Floats:
@@ -30,8 +41,8 @@ def seasonal_weights(reference: Floats, current: Floats) -> Floats:
     for fold in (7 * BLOCKS, BLOCKS, 1):
         cell = there % fold
         count = np.bincount(cell, minlength=fold)
-        enough = (count >= LEAST_ROWS) | (fold == 1)
         wanted = np.bincount(np.arange(7 * BLOCKS) % fold, left, fold)
+        enough = _enough(count, wanted * len(current)) | (fold == 1)
         placed = np.where(enough, wanted, 0.0)
         weights += (placed / np.maximum(count, 1))[cell]
         left = np.where(enough[np.arange(7 * BLOCKS) % fold], 0.0, left)
@@ -53,9 +64,9 @@ def concurrent_weights(control: Floats, trial: Floats) -> Floats:
     return np.where(beside, weights, 0.0)
 
 
-def demeaned(values: Floats, time: Floats) -> Floats:
-    """Values `[T]` or `[T, F]` less the mean of the same hours of the week."""
-    cell = hours(time)
+def demeaned(values: Floats, time: Floats, fold: int = 7 * BLOCKS) -> Floats:
+    """Values `[T]` or `[T, F]` less the mean of the same hours of the week; with `fold` BLOCKS, of any day."""
+    cell = hours(time) % fold
     count = np.maximum(np.bincount(cell, minlength=7 * BLOCKS), 1)
     if values.ndim == 1:
         return np.asarray(values - (np.bincount(cell, values, 7 * BLOCKS) / count)[cell])
@@ -67,11 +78,16 @@ def demeaned(values: Floats, time: Floats) -> Floats:
 
 
 def days_scatter(time: Floats, values: Floats, user: Integers) -> float:
-    """How many times more the daily means vary about their weekday's than their rows explain: a factor of variances."""
-    residual = demeaned(values, time)
+    """How many times more the daily means vary about their weekday's than their rows explain: a factor of variances.
+
+    Within a week no weekday comes twice: then about the mean of all days, and what weekdays differ by counts as well.
+    """
     day = np.floor(time / DAY).astype(np.int64)
+    days = np.unique(day)
+    twice = len(np.unique(days % 7)) < len(days)
+    residual = demeaned(values, time, 7 * BLOCKS if twice else BLOCKS)
     found = []
-    for each in np.unique(day):
+    for each in days:
         rows = np.flatnonzero(day == each)
         if len(rows) >= LEAST_DAY:
             mean = float(residual[rows].mean())
@@ -79,4 +95,4 @@ def days_scatter(time: Floats, values: Floats, user: Integers) -> float:
             if people > 2 and error > 0:
                 found.append((mean, error, each % 7))
     means, errors, weekday = np.array(found).reshape(-1, 3).T
-    return dispersion(means, errors, len(np.unique(weekday)))
+    return dispersion(means, errors, len(np.unique(weekday)) if twice else 1)
