@@ -26,6 +26,7 @@ from bondhu.ports import Deployment, Event
 from bondhu.registry.disk import DiskRegistry
 from bondhu.serve.decide import Decider, Request, Said
 from bondhu.serve.http import create_app
+from bondhu.serve.messages import Order
 from bondhu.types import Acting, Spec
 
 BATCH = 1_000
@@ -148,6 +149,15 @@ class Nothing:
         return {}
 
     def health(self) -> Mapping[str, Any]:
+        return {}
+
+    def releases(self) -> Mapping[str, Any]:
+        return {}
+
+    def verdicts(self, version: str | None) -> Mapping[str, Any]:  # noqa: ARG002
+        return {}
+
+    def act(self, action: str, order: Order) -> Mapping[str, Any]:  # noqa: ARG002
         return {}
 
 

@@ -13,6 +13,7 @@ from bondhu.monitor.alerts import Alert, Channel, Told, alert, due, tell
 from bondhu.ports import Event, Task
 from bondhu.registry.lifecycle import traffic
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL
+from bondhu.release.facts import trial_facts
 from bondhu.train.window import DAY
 from bondhu.watch.causes import diagnose
 from bondhu.watch.findings import Finding, findings
@@ -58,7 +59,7 @@ def watch(app: App, channels: Sequence[Channel] | None = None) -> Watched:
     last = app.tasks.recent(JOB, 1)
     before = last[0].metadata["told"] if last else {}
     since = last[0].executed_at if last else now - DAY
-    states = [*(_alert(each, now) for each in found), *_of_trainings(app, now)]
+    states = [*(_alert(each, now) for each in found), *_of_trainings(app, now), *_of_trial(app, now)]
     told: dict[str, Any] = {}
     said: list[Alert] = []
     failed: list[str] = []
@@ -155,6 +156,21 @@ def _of_events(events: Sequence[Event], since: float, now: float) -> list[Alert]
         for each in events
         if each.kind in kinds and since < each.time <= now
     ]
+
+
+def _of_trial(app: App, now: float) -> list[Alert]:
+    """What is wrong with the trial under way, beside what it earns."""
+    step = traffic(app.events()).step
+    if step is None or not step.share:
+        return []
+    facts = trial_facts(app.deployment, step, app.release_rules, now)
+    told = []
+    if facts.failed:
+        title = f"{step.version} could not make {facts.failed:,} of {facts.made:,} decisions."
+        told.append(alert("errors", "warning", title, now, subject=step.version))
+    if facts.mismatch:
+        told.append(alert("unequal shares", "critical", facts.mismatch, now, subject=step.version))
+    return told
 
 
 def _of_trainings(app: App, now: float) -> list[Alert]:

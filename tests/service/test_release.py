@@ -83,6 +83,7 @@ def test_a_shadow_moves_on_waits_or_goes_back(changes: dict[str, Any], kind: str
         ({"groups": {"mood = sad": Bounds(-0.3, -0.5, -0.1)}}, "withdrawn", "Where mood = sad .* they surely lose"),
         ({"groups": {"mood = sad": Bounds(-0.3, -0.7, 0.1)}}, "tried", "It decides"),
         ({"mismatch": "Users are lost."}, "wait", "Users are lost."),
+        ({"mismatch": "Users are lost.", "days": 29.0}, "withdrawn", "still undecided"),
         ({"mismatch": "Users are lost.", "reward": Bounds(-0.1, -0.15, -0.05)}, "withdrawn", "it surely loses"),
     ],
 )

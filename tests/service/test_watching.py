@@ -18,13 +18,14 @@ from bondhu.log.memory import MemoryLog
 from bondhu.monitor.alerts import Alert, LogChannel, Mail, Webhook
 from bondhu.ports import Event, Task, Version
 from bondhu.registry import BASELINE
+from bondhu.serve.decide import Request
 from bondhu.settings import Alerts
 from bondhu.types import Spec
 from bondhu.watch.findings import Finding
 from bondhu.watch.observed import observe
 from bondhu.watching import JOB, Blame, blame, watch
 from bondhu.wiring import channels_of
-from tests.service.stand import Clock, opened
+from tests.service.stand import Clock, log, opened
 
 DAY = 86_400.0
 
@@ -124,6 +125,21 @@ def test_a_training_that_failed_is_told(tmp_path: Path) -> None:
     recorder = Recorder()
     watch(app, [recorder])
     assert [each.title for each in recorder.said] == ["The disk is full."]
+
+
+def test_a_trial_that_cannot_make_its_decisions_is_told(tmp_path: Path) -> None:
+    clock = Clock()
+    app = opened(tmp_path, clock, release={"automatic": False})
+    log(app, ["ann", "ben"], 3)
+    version = app.train().trained.version
+    assert version is not None
+    app.deployment.registry.record("shop", Event(clock.now, "tried", version.id, "", {}, "", 1.0))
+    made = app.decider().decide_many([Request({"mood": "happy", "age": 30}, user=f"u{row}") for row in range(20)])
+    failed = [each._replace(id=f"failed-{each.id}", version=BASELINE) for each in made]
+    app.deployment.log.append(failed)
+    recorder = Recorder()
+    watch(app, [recorder])
+    assert [each.title for each in recorder.said] == [f"{version.id} could not make 20 of 40 decisions."]
 
 
 def finding(kind: str, subject: str = "") -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -101,7 +102,7 @@ def broken(batch: Batch) -> str | None:
 def stray_of(rows: int) -> float:
     """How far the mean weight of so many rows may lie from 1."""
     least, share, most = STRAY
-    return min(max(least, share / rows**0.5), most)
+    return min(max(least, share / sqrt(rows)), most)
 
 
 def _stray(weights: Floats, batch: Batch, forced: int) -> tuple[str | None, bool]:

@@ -32,8 +32,8 @@ def exposed(
 ) -> tuple[Booleans, Exposures | None]:
     """Which decisions are settled `[T]`, and the settled ones of the two variants; None where one of them has none.
 
-    `earlier`: decisions before the experiment began; each user's mean adjusts what is said of the user later. Rewards
-    count as they were known then: what came after may be an effect.
+    `earlier`: decisions before the experiment began. Of a trial, each user's mean of those that the live version made
+    adjusts what is said of the user later; rewards count as they were known then: what came after may be an effect.
     """
     joined = join(deployment.domain, records, start=-np.inf, end=now, observes=MultiDiscrete)
     settled = np.zeros(len(records.time), bool)
@@ -47,7 +47,10 @@ def exposed(
     log = Assigned(kept.user, kept.session, kept.variant, kept.assigned, kept.time)
     found, rows = between(log, {"reward": reward, **said}, about.treated, about.control)
     segments = {name: groups_of(batch, name).take(order[rows]) for name in about.fields}
-    before = {} if earlier is None else {"reward": _before(deployment, earlier, kept, min(about.began, now))[rows]}
+    before = {}
+    if earlier is not None and {about.treated, about.control} == {TRIAL, LIVE}:
+        untreated = only(earlier, earlier.variant.among(LIVE))  # not what an earlier trial had done to people
+        before = {"reward": _before(deployment, untreated, kept, min(about.began, now))[rows]}
     return settled, replace(found, segment=segments, before=before)
 
 

@@ -119,15 +119,15 @@ def after_trial(step: Step, trial: Trial, rules: ReleaseRules) -> Move:
     hurt = _hurt(trial, rules)
     if hurt:
         return Move("withdrawn", None, hurt, figures)
-    if trial.mismatch:
-        return Move("wait", None, (trial.mismatch,), figures)
     waiting = _waiting(trial.decisions, trial.hours, rules) or _unsure(trial, rules)
+    waiting = (trial.mismatch,) if trial.mismatch else waiting
     if waiting and trial.days > rules.maximum_days:
         why = f"After {trial.days:.0f} days it is still undecided, and {rules.maximum_days:g} are allowed."
         return Move("withdrawn", None, (why, *waiting), figures)
     if waiting:
         return Move("wait", None, waiting, figures)
-    said = f"At {step.share:.0%} its reward of a decision differs by {trial.reward} from the live version's."
+    where = f"At {step.share:.0%}" if step.share < 1 else "While there were others to compare with,"
+    said = f"{where} its reward of a decision differs by {trial.reward} from the live version's."
     higher = [share for share in rules.steps if share > step.share]
     if not higher:
         return Move("promoted", None, (said, "It decides for everybody."), figures)

@@ -40,7 +40,7 @@ ASSUMES: Mapping[str, str] = MappingProxyType(
         "marginalised": "What comes next depends on what is observed alone (Markov), and probabilities are right.",
         "mrdr": "Logged probabilities are right. A model chosen for the least variance makes it narrower.",
         "per_decision": "Logged probabilities are right: later decisions do not weigh on earlier rewards.",
-        "session_dr": "Logged probabilities are right. A model of returns makes it narrower, and cannot bias it.",
+        "session_dr": "Logged probabilities are right, and hardly any session is cut. A model makes it narrower.",
         "trajectory_is": "Logged probabilities are right: whole sessions are weighed by their product.",
         "weighted_dr": "Logged probabilities are right; a bias that vanishes as the log grows.",
         "weighted_per_decision": "Logged probabilities are right; a bias that vanishes as the log grows.",

@@ -28,8 +28,8 @@ def analysis(found: Analysis) -> None:
     rows += [(each.name, *_row(each.effect, each.always_low, each.always_high)) for each in together]
     columns = ("metric", "treated", "control", "difference", "at every look", "at one planned look")
     table(f"Effects, {found.primary.looks.confidence:.0%} intervals", columns, rows)
-    rest = (*found.guardrails, *found.secondary, *found.segments)
-    for sentence in (found.ratio.sentence, *(each.sentence for each in rest)):
+    say(found.ratio.sentence)
+    for sentence in [*(each.sentence for each in found.guardrails), *(each.sentence for each in together)]:
         say(sentence)
 
 

@@ -119,7 +119,7 @@ class Decider:
         names = []
         for each in requests:
             could = open_to(self.deployment.domain, each) or live.actions
-            if each.default not in could:
+            if each.default is None or each.default not in could:
                 fix = nearest(str(each.default), could)
                 what = f"The default is {each.default!r}, which is not allowed here."
                 raise UnknownName(what, field="default", value=each.default, fix=fix)

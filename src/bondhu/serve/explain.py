@@ -23,8 +23,8 @@ def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str
     if decision.version in (APPLICATION, EXPLORED):
         own = decision.version == APPLICATION
         why = f"The application would have done {decision.action!r} by itself: the apprentice followed."
-        explored = f"The apprentice explored {decision.action!r} instead of the application's own choice."
-        return Audit(decision._asdict(), [], not own, why if own else explored, False, feedback)
+        tried = f"The apprentice explored {decision.action!r} instead of the application's own choice."
+        return Audit(decision._asdict(), [], not own, why if own else tried, False, feedback)
     try:
         acting = restore(None if decision.version == BASELINE else decision.version)
         candidates, replayed = decided_again(decision, acting)

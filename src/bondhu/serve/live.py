@@ -68,10 +68,10 @@ class Live:
                 return arms
         except Exception as error:  # whatever it is, people get a decision, and it is tried again
             self._complain(error, now)
-        events, arms = self._followed
+        followed, arms = self._followed
         if arms is None:
             arms = self._loaded((), None, now)
-            self._followed = events, arms
+            self._followed = followed, arms
         return arms
 
     def _loaded(self, events: Sequence[Event], before: Arms | None, now: float) -> Arms:
