@@ -311,3 +311,17 @@ def test_estimators_of_sessions_are_compared_by_sessions():
     assert found.name in names
     assert len(found.estimate.terms) == 200
     assert {row.name for row in found.table if row.bias == 0} >= {"session_dr"}
+
+
+def test_a_chosen_estimator_that_may_be_biased_is_given_room_for_the_bias_that_goes_unseen():
+    logging = Tabled(np.array([[0.98, 0.01, 0.01], [0.98, 0.01, 0.01], [0.0, 0.98, 0.02]]))
+    wanted = Tabled(np.array([[0.3, 0.1, 0.6], [0.3, 0.1, 0.6], [0.0, 0.3, 0.7]]))
+    batch = simulated(np.random.default_rng(3), 5_000, logging=logging.table)
+    judges = [DoublyRobust(), SwitchDoublyRobust(threshold=5.0)]
+    found = choose(judges, wanted, batch)
+    own = {each.name: each(wanted, batch) for each in judges}
+    unsure = next(row.unsure for row in found.table if row.name.startswith("switch_dr"))
+    assert found.name.startswith("switch_dr")
+    half = found.estimate.high - found.estimate.value
+    assert half == pytest.approx(np.hypot(own["switch_dr"].high - own["switch_dr"].value, 2 * unsure), rel=1e-9)
+    assert half > 2 * (own["switch_dr"].high - own["switch_dr"].value)

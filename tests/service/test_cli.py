@@ -559,7 +559,7 @@ def test_the_release_of_a_version_from_the_command_line(run: Run, shop: Path) ->
     run("train")
     done = run("release", "--reason", "the launch")
     assert "is in shadow" in done.out
-    assert "0 settled decisions at this step" in run("look").out
+    assert "0 decisions at this step" in run("look").out
     refused = run("release")
     assert refused.code == 1
     assert "is in shadow already" in refused.err

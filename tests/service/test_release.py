@@ -51,11 +51,12 @@ def test_a_release_begins_as_its_rules_say(rules: ReleaseRules, kind: str, share
     ("changes", "kind", "why"),
     [
         ({}, "tried", "In shadow it made 2,000 of 2,000 decisions, in 0.50 ms each"),
-        ({"decisions": 999}, "wait", "999 settled decisions at this step; 1,000 are needed"),
+        ({"decisions": 999}, "wait", "999 decisions at this step; 1,000 are needed"),
         ({"hours": 23.0}, "wait", "23.0 hours at this step; 24 are needed"),
         ({"failed": 60}, "withdrawn", r"It could not make 60 of 2,000 decisions \(3.0%\)"),
         ({"failed": 3, "decisions": 3}, "withdrawn", "It could not make 3 of 3"),  # what is broken need not wait
         ({"failed": 1}, "tried", "In shadow it made 1,999 of 2,000"),
+        ({"decisions": 999, "hours": 700.0}, "withdrawn", "After 29 days in shadow too little has come"),
         ({"milliseconds": 30.0}, "withdrawn", "A decision takes it 30.0 ms, more than 20"),
     ],
 )

@@ -121,7 +121,8 @@ def choose(estimators: Sequence[Estimator], policy: Policy, batch: Batch) -> Cho
     row, so that the luck they share cancels: the square of d less its variance is an unbiased estimate of the squared
     bias. A bias within its noise is not seen, and then is hardly larger than the error of the unbiased estimator. No
     candidate's own assumptions enter, no rows are lost to a second log, and nothing is drawn at random (compare
-    Udagawa et al. 2023, who split the log into pseudo-logs). All are of one scope.
+    Udagawa et al. 2023, who split the log into pseudo-logs). All are of one scope. The interval of one that may be
+    biased allows for a bias that goes unseen.
     """
     session = _units(estimators, batch)
     shared = Remembered()
@@ -136,7 +137,9 @@ def choose(estimators: Sequence[Estimator], policy: Policy, batch: Batch) -> Cho
     table = [_judged(each, of, reference, session) for each, of in found]
     table.sort(key=lambda row: row.error)
     best = table[0]
-    return Chosen(best.name, best.estimate, _reason(table, _label(anchor)), tuple(table))
+    sure = {_label(each) for each, _ in unbiased}
+    chosen = best.estimate if best.name in sure else _allowing(best.estimate, best.unsure)
+    return Chosen(best.name, chosen, _reason(table, _label(anchor)), tuple(table))
 
 
 def _units(estimators: Sequence[Estimator], batch: Batch) -> Integers | None:

@@ -78,7 +78,7 @@ def shadow_facts(
     broken = int((~((agreement >= 0) & (agreement <= 1 + 1e-9))).sum())
     seconds = [_timed(acting, batch.take(np.array([row])), timer) for row in range(min(len(batch), SINGLY))]
     return Shadow(
-        decisions=len(batch),
+        decisions=len(batch) if failed + broken else len(batch) + int((~latest).sum()),
         failed=failed + broken,
         milliseconds=1000 * float(np.quantile(seconds, 0.95)) if seconds else 0.0,
         agreement=float(agreement.mean()) if len(agreement) and not broken else 0.0,

@@ -96,7 +96,12 @@ def after_shadow(shadow: Shadow, rules: ReleaseRules) -> Move:
         rate = shadow.failed / shadow.decisions
         why = f"It could not make {shadow.failed:,} of {shadow.decisions:,} decisions ({rate:.1%})."
         return Move("withdrawn", None, (why,), figures)
-    waiting = _waiting(shadow.decisions, shadow.hours, rules)
+    waiting = _waiting(shadow.decisions, shadow.hours, rules, "decisions")
+    if waiting and shadow.hours / 24 > rules.maximum_days:
+        why = (
+            f"After {shadow.hours / 24:.0f} days in shadow too little has come, and {rules.maximum_days:g} are allowed."
+        )
+        return Move("withdrawn", None, (why, *waiting), figures)
     if waiting:
         return Move("wait", None, waiting, figures)
     if shadow.milliseconds > rules.maximum_milliseconds:
@@ -150,10 +155,10 @@ def _hurt(trial: Trial, rules: ReleaseRules) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _waiting(decisions: int, hours: float, rules: ReleaseRules) -> tuple[str, ...]:
+def _waiting(decisions: int, hours: float, rules: ReleaseRules, what: str = "settled decisions") -> tuple[str, ...]:
     found = []
     if decisions < rules.minimum_decisions:
-        found.append(f"{decisions:,} settled decisions at this step; {rules.minimum_decisions:,.0f} are needed.")
+        found.append(f"{decisions:,} {what} at this step; {rules.minimum_decisions:,.0f} are needed.")
     if hours < rules.minimum_hours:
         found.append(f"{hours:.1f} hours at this step; {rules.minimum_hours:g} are needed.")
     return tuple(found)
