@@ -139,6 +139,10 @@ def of_bad_versions(fault: str, runs: int, *, at_once: bool) -> list[Row]:
     share = 100 * float(np.mean(within))
     title = f"{name}: taken back within {STATED:,} decisions, {len(within)} runs"
     rows = [Row(title, share, "%", ">= 90", share >= 90)]
+    kinds = sorted({World(fault, seed).kind for seed in brought}) if fault == "segment" else []
+    for kind in kinds:  # in a town of 500, few people have one trait, and all of them are in one mood at times
+        of_kind = [ok for ok, seed in zip(within, brought, strict=True) if World(fault, seed).kind == kind]
+        rows.append(Row(f"{name}: {kind}, {len(of_kind)} runs", 100 * float(np.mean(of_kind)), "%"))
     until = [each.decisions for each in outcomes if each.taken_back]
     if until:
         rows.append(Row(f"{name}: decisions until then, median", float(np.median(until)), "decisions"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bondhu.app import App
+from bondhu.errors import BondhuError
 from bondhu.monitor.alerts import Alert, Channel, Told, alert, due, tell
 from bondhu.ports import Event, Task
 from bondhu.registry.lifecycle import traffic
@@ -21,6 +23,7 @@ from bondhu.watch.observed import Observed, observe
 from bondhu.watch.windows import LENGTHS, stretches
 from bondhu.wiring import channels_of
 
+log = logging.getLogger(__name__)
 JOB = "watch"  # its runs are rows of `system_tasks`; the newest holds what has been told
 BACK = 36.0  # days that are read: a week to look at, four before it to compare with
 FAULTS = ("reward fell: policy", "reward fell: segment")  # what a version may be to blame for
@@ -133,7 +136,11 @@ def _take_back(app: App, found: Sequence[Finding], seen: Observed, now: float) -
         to_blame = blame(app.events(), each, seen, now - app.domain.reward.wait)
         if to_blame is not None:
             act = app.withdraw if to_blame.on_trial else app.rollback
-            act(reason=each.title, by=JOB)
+            try:
+                act(reason=each.title, by=JOB)
+            except BondhuError as error:  # somebody else may have done it this very moment; people are told in any case
+                log.error("%s could not be taken back: %s", to_blame.version, error)
+                return None
             return to_blame.version
     return None
 
