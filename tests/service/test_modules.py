@@ -55,7 +55,7 @@ def test_the_demonstration_beats_the_rule_and_leaves_a_picture_and_a_deployment(
     rows = {line.split()[0]: line.split() for line in printed.splitlines() if line.startswith(("baseline", "learned "))}
     assert float(rows["learned"][2]) > float(rows["baseline"][2]) + 0.05
     app = open_app(load(tmp_path / "demo"))
-    first, poisoned, second = (each.version for each in app.events() if each.kind == "added" and each.version)
+    first, second, poisoned = (each.version for each in app.events() if each.kind == "added")
     stands = {each.version: each for each in versions(app.events())}
     assert (stands[first].status, stands[second].status) == ("retired", "live")
     assert "it surely loses" in stands[first].why
