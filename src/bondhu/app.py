@@ -106,15 +106,9 @@ class App:
         return version
 
     def rollback(self, *, reason: str, by: str = "") -> str:
-        """Put the version before the live one in force again; returns it ("baseline" at the start of the line)."""
+        """Put the version before the live one in force again, or the next below it that can act; returns it, in the end
+        "baseline"."""
         events = self.events()
-        previous = lifecycle.previous(events)
-        if previous is None:
-            raise InvalidInput(
-                "The baseline is in force: there is nothing to roll back.",
-                field="version",
-                fix="`bondhu status` shows it.",
-            )
         for below in lifecycle.below(events):
             try:
                 self.acting(below)
@@ -123,7 +117,8 @@ class App:
                 continue
             self._note("rolled_back", below, reason, by, seen=len(events))
             return below
-        return previous  # never reached: the baseline can always act
+        what = "The baseline is in force: there is nothing to roll back."
+        raise InvalidInput(what, field="version", fix="`bondhu status` shows it.")
 
     def stop(self, *, reason: str, by: str = "") -> None:
         """The kill switch: the rule decides for everybody, and nothing is released by itself until somebody acts."""
