@@ -16,7 +16,9 @@ from bondhu.domains import reward_tables, tables
 from bondhu.domains.candidates import CandidateEncoder, Candidates
 from bondhu.domains.encoders import CodeEncoder, Decoder, FeatureEncoder
 from bondhu.domains.fields import Category, Field, Number
+from bondhu.domains.ranking import Ranked, RankedEncoder
 from bondhu.errors import InvalidInput, SettingsInvalid, nearest
+from bondhu.policies.first import First
 from bondhu.policies.rules import RuleList, When
 from bondhu.policies.uniform import Uniform
 from bondhu.ports import Reward
@@ -61,9 +63,11 @@ class DeclaredDomain:
         return np.array(features, np.float64) if features[0] else None
 
     @cached_property
-    def _candidates(self) -> Candidates | None:
+    def _candidates(self) -> Candidates | Ranked | None:
         """The field that brings the actions along, where one does."""
-        fields = (each for each in self.fields if isinstance(each, Candidates) and each.actions == self.actions)
+        fields = (
+            each for each in self.fields if isinstance(each, Candidates | Ranked) and each.actions == self.actions
+        )
         return next(fields, None)
 
     def choices(self, context: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -84,6 +88,8 @@ class DeclaredDomain:
     def baseline(self) -> Policy:
         if self.default == UNIFORM:
             return Uniform()
+        if isinstance(self._candidates, Ranked) and self.default == self.actions[0]:
+            return First()
         sizes = tuple(len(values) for values in self.parts.values())
         return RuleList(sizes, self.actions.index(self.default), [self._compiled(rule) for rule in self.rules])
 
@@ -100,6 +106,7 @@ class DeclaredDomain:
                 "wait": self.reward.wait,
                 "count_late": self.reward.count_late,
                 "delay_horizon": self.reward.delay_horizon,
+                "aggregate": self.reward.aggregate,
                 "signals": {
                     name: {"weight": signal.weight, "range": [signal.low, signal.high], "error": signal.error}
                     for name, signal in self.reward.signals.items()
@@ -130,6 +137,8 @@ class DeclaredDomain:
 
     @cached_property
     def _features(self) -> Encoder:
+        if isinstance(self._candidates, Ranked):
+            return RankedEncoder(self.fields, self._candidates)
         if self._candidates:
             return CandidateEncoder(self.fields, self._candidates)
         return FeatureEncoder(self.fields)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from bondhu.domains.tables import Table, known, number, span, truth, wrong
+from bondhu.domains.tables import Table, known, number, one_of, span, truth, wrong
 from bondhu.errors import SettingsInvalid
 from bondhu.ports import Objective, Reward, Signal
 from bondhu.types import SESSION_CUT, SESSION_END
@@ -14,7 +14,7 @@ from bondhu.types import SESSION_CUT, SESSION_END
 
 def reward(table: Any, parts: Mapping[str, tuple[str, ...]]) -> Reward:
     """[reward] and [reward.signals]."""
-    known(table, ("default", "wait", "count_late", "delay_horizon", "signals", "objectives"), "reward")
+    known(table, ("default", "wait", "count_late", "delay_horizon", "aggregate", "signals", "objectives"), "reward")
     signals = table.get("signals")
     if not isinstance(signals, Mapping) or not signals:
         fix = "Say what each kind of feedback is worth, such as like = 1.0."
@@ -26,7 +26,15 @@ def reward(table: Any, parts: Mapping[str, tuple[str, ...]]) -> Reward:
         count_late=truth(table.get("count_late", Reward.count_late), "reward.count_late"),
         delay_horizon=_delay_horizon(table),
         objectives=_objectives(table.get("objectives", {}), signals, parts),
+        aggregate=_aggregate(table),
     )
+
+
+def _aggregate(table: Table) -> str:
+    chosen = one_of(table.get("aggregate", Reward.aggregate), ("sum", "first"), "reward.aggregate")
+    if chosen == "first" and table.get("delay_horizon", 0):
+        raise wrong("reward.aggregate", chosen, "It needs delay_horizon = 0: the first of several is not estimated.")
+    return chosen
 
 
 def _delay_horizon(table: Table) -> float:

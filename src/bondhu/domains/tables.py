@@ -9,6 +9,7 @@ from typing import Any
 
 from bondhu.domains.candidates import Candidates
 from bondhu.domains.fields import Category, Field, Number
+from bondhu.domains.ranking import Features, Ranked
 from bondhu.domains.wide_fields import Person, Text, Vector
 from bondhu.errors import SettingsInvalid, nearest
 
@@ -142,6 +143,11 @@ def _candidates(name: str, table: Table, path: str) -> Field:
     return Candidates(name, most, whole(table.get("size"), f"{path}.size", 1, 1_000))
 
 
+def _ranked(name: str, table: Table, path: str) -> Field:
+    most = whole(table.get("most"), f"{path}.most", 2, 1_000)
+    return Ranked(name, most, whole(table.get("size"), f"{path}.size", 1, 8192))
+
+
 _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[str, Table, str], Field]]] = {
     "category": (("values",), _category),
     "number": (("range", "bins", "edges"), _number),
@@ -149,6 +155,8 @@ _KINDS: Mapping[str, tuple[tuple[str, ...], Callable[[str, Table, str], Field]]]
     "vector": (("size", "bits"), _vector),
     "person": (("buckets",), _person),
     "candidates": (("most", "size"), _candidates),
+    "features": ((), lambda name, *_: Features(name)),
+    "ranked": (("most", "size"), _ranked),
 }
 
 
@@ -162,7 +170,7 @@ def parts(actions: Any, context: Sequence[Field] = ()) -> dict[str, tuple[str, .
         fix = 'Write names = ["a", "b"], or one list for each part of an action.'
         raise SettingsInvalid("[actions] declares no action.", field="actions", value=actions, fix=fix)
     if "candidates" in actions:
-        by_name = {field.name: field.actions for field in context if isinstance(field, Candidates)}
+        by_name = {field.name: field.actions for field in context if isinstance(field, Candidates | Ranked)}
         name = known(actions, ("candidates",), "actions")["candidates"]
         return {"action": by_name[one_of(name, by_name, "actions.candidates")]}
     if "names" in actions:
