@@ -21,8 +21,10 @@ from bondhu.log.database import QUERIES
 from bondhu.log.memory import MemoryLog, MemoryTasks
 from bondhu.log.revisions import Said, superseded
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
+from bondhu.log.stores import open_stores
 from bondhu.ports import Task
 from bondhu.types import Decision, Feedback, Records
+from tests.service.postgres import address, cluster  # noqa: F401  fixtures
 
 CHOICES = ("low", "medium", "high")
 
@@ -36,13 +38,16 @@ def said(id_: str, value: float | None = 1.0, time: float = 20.0, **changes: Any
     return Feedback(id_, "d1", "like", value, time)._replace(**changes)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryLog()
-    else:
+    elif request.param == "sqlite":
         with SqliteLog(tmp_path / "log.db") as opened:
             yield opened
+    else:
+        with closing(open_stores(request.getfixturevalue("address"), tmp_path)) as stores:
+            yield stores.log
 
 
 def everything(log: Any, domain: str = "shop") -> Records:
@@ -282,25 +287,66 @@ facts = st.lists(
 )
 
 
-@given(facts=facts, window=st.tuples(st.integers(-1, 6), st.integers(-1, 7)))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_twins_read_the_same(tmp_path_factory: pytest.TempPathFactory, facts: Any, window: Any) -> None:
-    memory, path = MemoryLog(), tmp_path_factory.mktemp("twins") / "log.db"
-    rows = [
+def feedback_of(facts: Any) -> list[Feedback]:
+    return [
         Feedback(id_, f"d{number}", "like", value, float(time), replaces)
         for number, id_, value, time, replaces in facts
         if replaces != id_ and (value is not None or replaces is not None)
     ]
+
+
+def check_they_read_the_same(other: Any, facts: Any, window: Any) -> None:
+    memory, rows = MemoryLog(), feedback_of(facts)
     made = [decision(f"d{number}", float(5 - number), session=f"s{number % 2}") for number in range(5)]
-    with SqliteLog(path) as sqlite:
-        for log in (memory, sqlite):
-            log.append(made[:2], rows[:6])
-            log.append(made[2:], rows[6:])
-        ours, theirs = (log.read("shop", *map(float, window)) for log in (memory, sqlite))
-        assert memory.domains() == sqlite.domains() == ["shop"]
-        assert replace(memory.summary("shop"), bytes=0) == replace(sqlite.summary("shop"), bytes=0)
+    for log in (memory, other):
+        log.append(made[:2], rows[:6])
+        log.append(made[2:], rows[6:])
+    ours, theirs = (log.read("shop", *map(float, window)) for log in (memory, other))
+    assert memory.domains() == other.domains() == ["shop"]
+    assert replace(memory.summary("shop"), bytes=0) == replace(other.summary("shop"), bytes=0)
+    assert [memory.find(each.id) for each in made] == [other.find(each.id) for each in made]
     assert (ours.id, [*ours.session], ours.context) == (theirs.id, [*theirs.session], theirs.context)
     assert heard(ours) == heard(theirs)
+
+
+windows = st.tuples(st.integers(-1, 6), st.integers(-1, 7))
+
+
+@given(facts=facts, window=windows)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_twins_read_the_same(tmp_path_factory: pytest.TempPathFactory, facts: Any, window: Any) -> None:
+    with SqliteLog(tmp_path_factory.mktemp("twins") / "log.db") as sqlite:
+        check_they_read_the_same(sqlite, facts, window)
+
+
+def test_the_server_reads_the_same_as_memory(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    where = request.getfixturevalue("address")
+    empty = request.getfixturevalue("cluster").run
+
+    with closing(open_stores(where, tmp_path)) as stores:
+
+        @given(facts=facts, window=windows)
+        @settings(deadline=None, max_examples=60)
+        def check(facts: Any, window: Any) -> None:
+            empty("TRUNCATE decision, feedback", database=where.rpartition("/")[2])
+            check_they_read_the_same(stores.log, facts, window)
+
+        check()
+        assert stores.log.domains() == ["shop"]
+
+
+def test_feedback_is_found_by_its_id(log: Any) -> None:
+    log.append([decision()], [said("f1", 0.5), said("f2", None, replaces="f1"), said("early", decision_id="later")])
+    assert log.said("f1") == said("f1", 0.5)
+    assert log.said("f2") == said("f2", None, replaces="f1")
+    assert log.said("early") == said("early", decision_id="later")
+    assert log.said("none") is None
+
+
+def test_domains_are_named_once_and_in_order(log: Any) -> None:
+    assert log.domains() == []
+    log.append([decision(str(number), domain=name) for number, name in enumerate(("b", "a", "Z", "b", "é", "a b"))])
+    assert log.domains() == ["Z", "a", "a b", "b", "é"]
 
 
 def test_a_summary_counts_by_domain(log: Any) -> None:
@@ -339,13 +385,16 @@ def task(at: float, average: float, status: str = "completed", **changes: Any) -
     return Task("rl_training", at, status, 3, 40, 1.5, {"training": training}, **changes)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def tasks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryTasks()
-    else:
+    elif request.param == "sqlite":
         with SqliteTasks(tmp_path / "log.db") as opened:
             yield opened
+    else:
+        with closing(open_stores(request.getfixturevalue("address"), tmp_path)) as stores:
+            yield stores.tasks
 
 
 def test_recent_tasks_are_newest_first(tasks: Any) -> None:
@@ -355,6 +404,19 @@ def test_recent_tasks_are_newest_first(tasks: Any) -> None:
     assert tasks.recent("rl_training", 2) == [rows[0], rows[2]]
     assert tasks.recent("other", 9)[0].error == "no room"
     assert tasks.recent("never", 9) == []
+    assert tasks.names() == ["other", "rl_training"]
+
+
+def test_what_a_task_tells_comes_back(tasks: Any) -> None:
+    told = {
+        "average_reward": 1 / 3,
+        "none": None,
+        "text": "\u2028 \\\\u0000 'quoted'",
+        "list": [1, 2.0, "x"],
+        "big": 1e18,
+    }
+    tasks.record(Task("job", 1_700_000_000.123456, "failed", 1, 2, 0.25, told, "no room"))
+    assert tasks.recent("job", 1) == [Task("job", 1_700_000_000.123456, "failed", 1, 2, 0.25, told, "no room")]
 
 
 def test_the_two_monitoring_queries_answer(tmp_path: Path) -> None:

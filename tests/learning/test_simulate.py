@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from bondhu.errors import InvalidInput
@@ -177,13 +177,17 @@ def test_a_published_environment_gives_a_batch_of_the_right_shapes() -> None:
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
-def test_other_ways_of_resetting_are_refused(mode: AutoresetMode) -> None:
-    with pytest.raises(InvalidInput, match=r"does not reset on the step after an end.*NEXT_STEP"):
-        simulate(corridors(3, mode=mode), Uniform(), 5, np.random.default_rng(0))
-
-
-def test_actions_that_cannot_be_counted_are_refused() -> None:
-    env = gymnasium.make_vec("Pendulum-v1", num_envs=1, vectorization_mode="sync")
-    assert isinstance(env.single_action_space, Box)
-    with pytest.raises(InvalidInput, match="Simulate a Discrete action space"):
-        simulate(env, Uniform(), 5, np.random.default_rng(0))
+def test_other_ways_of_resetting_give_the_same_rows(mode: AutoresetMode) -> None:
+    first = simulate(corridors(3, 3, mode=mode), Uniform(), 3, np.random.default_rng(0))
+    again = run(Uniform(), 3, 3, 3)
+    np.testing.assert_array_equal(first.observation, again.observation)
+    np.testing.assert_array_equal(first.next_observation, again.next_observation)
+    masked = run(going(LEFT), 5, 3, masked=True)
+    again = simulate(corridors(3, mode=mode, masked=True), going(LEFT), 4, np.random.default_rng(0))
+    np.testing.assert_array_equal(masked.allowed, again.allowed)
+    np.testing.assert_array_equal(masked.next_allowed, again.next_allowed)
+    assert again.action.tolist() == [RIGHT, LEFT, RIGHT, RIGHT]  # the last opens the second episode
+    batch = simulate(corridors(2, mode=mode), going(RIGHT), 6, np.random.default_rng(0))
+    assert batch.next_observation[:, 0].tolist() == [1, 2] * 3  # what was reached, never the first cell again
+    assert batch.has_next.tolist() == [True, False] * 3
+    assert batch.discount.tolist() == [1.0] * 6

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bondhu.types import Floats
+from bondhu.types import Floats, Integers
 
 SURE = 30.0  # rows that the first guess of the noise counts as
 LEAST = 1e-9  # of the variance of rewards: what a variance may fall to
@@ -38,18 +38,31 @@ def deviation(prior: Prior, total: Floats, tries: Floats) -> tuple[Floats, Float
 
     With D = diag(sqrt(tries)), B = noise I + D Sigma D and y = total / sqrt(tries) (0 where never tried),
     the mean is `Sigma D B^-1 y` and the covariance `Sigma - Sigma D B^-1 D Sigma`: Sigma may be singular. Rows and
-    columns of B that nobody tried are left out, since they tell nothing.
+    columns of B that the person never tried are left out, since they tell nothing. What is found of one person does not
+    depend, to the last bit, on who else is asked about.
     """
-    tried = np.flatnonzero(tries.any(axis=0))
+    if len(tries) == 1:
+        return _conditioned(prior, total, tries, np.flatnonzero(tries[0]))
+    found = np.empty((2, *tries.shape))
+    patterns, pattern = np.unique(tries > 0.0, axis=0, return_inverse=True)
+    order = np.argsort(pattern, kind="stable")
+    ends = np.cumsum(np.bincount(pattern, minlength=len(patterns)))
+    for tried, people in zip(patterns, np.split(order, ends[:-1]), strict=True):
+        found[:, people] = _conditioned(prior, total[people], tries[people], np.flatnonzero(tried))
+    return found[0], found[1]
+
+
+def _conditioned(prior: Prior, total: Floats, tries: Floats, tried: Integers) -> tuple[Floats, Floats]:
+    """`deviation` of people who all tried the same actions."""
     root = np.sqrt(tries[:, tried])
     pull = root[:, :, None] * prior.covariance[tried]
     between = pull[:, :, tried] * root[:, None, :]
     diagonal = np.arange(len(tried))
     between[:, diagonal, diagonal] += prior.noise
-    told = np.divide(total[:, tried], root, out=np.zeros_like(root), where=root > 0)
+    told = total[:, tried] / root
     solved = np.linalg.solve(between, np.concatenate([pull, told[:, :, None]], axis=2))
-    mean = np.einsum("pba,pb->pa", pull, solved[:, :, -1])
-    known = np.einsum("pba,pba->pa", pull, solved[:, :, :-1])
+    mean = np.matmul(solved[:, None, :, -1], pull)[:, 0]
+    known = (pull * solved[:, :, :-1]).sum(axis=1)
     return mean, np.maximum(np.diagonal(prior.covariance) - known, 0.0)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bondhu.catalogue import find_in, made, names_in, plain
-from bondhu.learners._states import carried, pack, unpack
+from bondhu.learners._states import carried, pack, unpack, views
 from bondhu.policies import exploring
 from bondhu.types import Exploration, Learner
 
-__all__ = ["build", "carried", "find", "names", "pack", "plain", "unpack"]
+__all__ = ["build", "carried", "find", "names", "pack", "plain", "unpack", "views"]
 
 
 def names() -> list[str]:

@@ -22,6 +22,7 @@ from gymnasium.spaces import Box, Discrete
 
 from bondhu.compiled import compiled
 from bondhu.equations.adaptive import descend, running_moments, standardised
+from bondhu.equations.rows import product
 from bondhu.learners._hashed import expanded, expanded_width
 from bondhu.learners._table import blended, check_size, refused, writable
 from bondhu.types import Array, Batch, Belief, Beliefs, Declared, Floats, Integers, Metrics, PerAction, Spec
@@ -272,7 +273,7 @@ def _products(state: Regressions, quadratic: bool, *coefficients: Floats) -> Cal
             scaled = standardised(observation[start : start + size], state.mean, state.squares, state.rounds)
             u = expanded(scaled, quadratic, width)
             for power, each in enumerate(columns, start=1):
-                products = u**power @ each
+                products = product(u**power, each)
                 shaped = products if state.candidates else products.reshape(len(u), members, actions).swapaxes(1, 2)
                 parts[power - 1].append(shaped)
         return [np.moveaxis(np.concatenate(each), 2, 0) for each in parts]

@@ -47,16 +47,23 @@ def unpack(learner: Learner[Any], arrays: Mapping[str, Array]) -> Any:
 
 
 def _record(learner: Learner[Any], kind: type[Any], arrays: Mapping[str, Array]) -> Any:
-    expected = [each.name for each in fields(kind)]
-    optional = {each.name for each in fields(kind) if each.default_factory is not MISSING}
+    made = get_origin(kind) or kind
+    expected = [each.name for each in fields(made)]
+    optional = {each.name for each in fields(made) if each.default_factory is not MISSING}
     found = {name.partition("/")[0] for name in arrays}
     if not set(expected) - optional <= found <= set(expected):
         raise StateCorrupt(
             f"The state has the fields {sorted(found)}, not {sorted(expected)}.",
             fix="Roll back to another version, then train again.",
         )
-    hints = get_type_hints(kind)
-    return kind(**{name: _field(learner, hints[name], _below(name, arrays)) for name in expected if name in found})
+    hints, meant = get_type_hints(made), dict(zip(getattr(made, "__parameters__", ()), get_args(kind), strict=True))
+    return made(
+        **{
+            name: _field(learner, meant.get(hints[name], hints[name]), _below(name, arrays))
+            for name in expected
+            if name in found
+        }
+    )
 
 
 def _below(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -66,14 +73,15 @@ def _below(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def _field(learner: Learner[Any], hint: Any, within: Mapping[str, Array]) -> Any:
     if "" in within:
-        return within[""] if within[""].ndim else within[""].item()
+        array = within[""]  # without dimensions it is a number, unless the state holds arrays: others compile anew
+        return array if array.ndim or hint == Array else array.item()
     if get_origin(hint) is Mapping:
         kind = get_args(hint)[1]
         if kind == Array:
             return dict(within)  # columns of a batch, which may have any name
         names = dict.fromkeys(key.partition("/")[0] for key in within)
         return {name: _field(learner, kind, _below(name, within)) for name in names}
-    if isinstance(hint, type) and is_dataclass(hint):
+    if is_dataclass(get_origin(hint) or hint):
         return _record(learner, hint, within)
     inner: Learner[Any] = learner.inner  # type: ignore[attr-defined]  # what a learner calls another that it holds
     return unpack(inner, within)

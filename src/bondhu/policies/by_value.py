@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bondhu.policies.drawing import draw, pick
-from bondhu.types import Array, Beliefs, Booleans, Choice, Exploration, Floats, Integers, Uniforms
+from bondhu.policies.drawing import drawn, pick
+from bondhu.types import Array, Beliefs, Booleans, Exploration, Floats, Integers
 
 Rule = Callable[[Floats, Booleans], Floats]  # values [T, A], allowed [T, A] -> probabilities [T, A]
 
@@ -24,8 +24,7 @@ class ByValue:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn
 
 
 @dataclass(frozen=True)
@@ -41,5 +40,4 @@ class Exploring:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn

@@ -1,6 +1,7 @@
 """From probabilities to actions: one uniform number a row, so that any draw can be replayed.
 
-One row is the live request: there the reductions over an axis are replaced by cheaper calls with the same result.
+A row is drawn alike alone, among others, and from its sums kept from an earlier time. One row is the live request:
+there the reductions over an axis are replaced by cheaper calls with the same result.
 """
 
 from __future__ import annotations
@@ -8,16 +9,22 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import numpy as np
 
 from bondhu.errors import InvalidInput
-from bondhu.types import Booleans, Choice, Floats, Integers, Uniforms
+from bondhu.types import Array, Booleans, Choice, Floats, Integers, Policy, Uniforms
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 NARROW = 256  # actions up to which the shares of a single row are remembered
 NOTHING = np.empty((1, 0))  # the memo of one row
+
+
+class Distribution(Protocol):
+    """The part of a policy that drawing needs."""
+
+    def distribution(self, observation: Array, allowed: Booleans) -> Floats: ...
 
 
 def evenly(chosen: Booleans, rate: float = 1.0) -> Floats:
@@ -41,13 +48,30 @@ def draw(probabilities: Floats, rng: Uniforms) -> Choice:
     """
     uniform = rng.random(len(probabilities))
     if len(probabilities) == 1:
-        rising = list(accumulate(probabilities.tolist()[0]))
-        one = bisect_right(rising, min(uniform.item(), BELOW_ONE) * rising[-1])
+        sums = list(accumulate(probabilities.tolist()[0]))
+        one = bisect_right(sums, min(uniform.item(), BELOW_ONE) * sums[-1])
         return Choice(np.array([one]), probabilities[0, one : one + 1], NOTHING)
-    cumulative = np.add.accumulate(probabilities, axis=-1)
+    cumulative = rising(probabilities)
     reaches = np.minimum(uniform, BELOW_ONE) * cumulative[:, -1]
     action = (cumulative > reaches[:, None]).argmax(axis=-1)
     return Choice(action, pick(probabilities, action), np.empty((len(action), 0)))
+
+
+def rising(probabilities: Floats) -> Floats:
+    """F(a), the probability of the actions up to a, added in their order: `[T, A]` to `[T, A]`."""
+    sums: Floats = np.add.accumulate(probabilities, axis=-1, dtype=np.float64)
+    return sums
+
+
+def drawn(policy: Distribution, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
+    """The `sample` of every policy that draws each row from its distribution, which looks at that row alone."""
+    return draw(policy.distribution(observation, allowed), rng)
+
+
+def by_row(policy: Policy) -> bool:
+    """Whether `drawn` is how this policy samples, and any policy in it: then the distribution of a row can be kept."""
+    inner = getattr(policy, "policy", None)
+    return getattr(type(policy), "sample", None) is drawn and (inner is None or by_row(inner))
 
 
 def pick(probabilities: Floats, action: Integers) -> Floats:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bondhu.errors import InvalidInput
-from bondhu.policies.drawing import draw, pick, uniformly
-from bondhu.types import Array, Booleans, Choice, Floats, Integers, Policy, Uniforms
+from bondhu.policies.drawing import drawn, pick, uniformly
+from bondhu.types import Array, Booleans, Floats, Integers, Policy
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,4 @@ class WithFloor:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from bondhu.catalogue import require
+from bondhu.equations.rows import product
 from bondhu.errors import InvalidInput
 from bondhu.policies.drawing import BELOW_ONE
 from bondhu.types import Array, Booleans, Choice, Floats, Integers, Policy, Uniforms
@@ -98,7 +99,7 @@ class Smoothed:
         centres = self.policy.distribution(observation, np.ones((len(observation), self.windows.bins), np.bool_))
         evenly = centres.min(axis=1, keepdims=True)
         density = self.windows.bins * evenly / (self.windows.high - self.windows.low)
-        pieces: Floats = (centres - evenly) @ self.windows.shares + density * self.windows.lengths
+        pieces: Floats = product(centres - evenly, self.windows.shares) + density * self.windows.lengths
         return pieces
 
     def probability(self, observation: Array, allowed: Booleans, action: Array) -> Floats:

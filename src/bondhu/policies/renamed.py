@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bondhu.policies.drawing import draw, evenly, pick
-from bondhu.types import Array, Belief, Beliefs, Booleans, Choice, Floats, Integers, Policy, Uniforms
+from bondhu.policies.drawing import drawn, evenly, pick
+from bondhu.types import Array, Belief, Beliefs, Booleans, Floats, Integers, Policy
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class Renamed:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn
 
     @property
     def _positions(self) -> tuple[Integers, Integers]:

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from bondhu.errors import InvalidInput
-from bondhu.policies.drawing import draw, evenly, pick
-from bondhu.types import Array, Booleans, Choice, Floats, Integers, Uniforms
+from bondhu.policies.drawing import drawn, evenly, pick
+from bondhu.types import Array, Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class RuleList:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn
 
     def _one(self, codes: list[int]) -> int:
         """The ruled action of one observation."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bondhu.policies.drawing import draw, evenly, pick
-from bondhu.types import Array, Booleans, Choice, Floats, Integers, Uniforms
+from bondhu.policies.drawing import drawn, evenly, pick
+from bondhu.types import Array, Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,4 @@ class Uniform:
     def probability(self, observation: Array, allowed: Booleans, action: Integers) -> Floats:
         return pick(self.distribution(observation, allowed), action)
 
-    def sample(self, observation: Array, allowed: Booleans, rng: Uniforms) -> Choice:
-        return draw(self.distribution(observation, allowed), rng)
+    sample = drawn

@@ -26,6 +26,7 @@ from gymnasium.spaces import Box, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.recursive import standard_frame
+from bondhu.equations.rows import product, quadratic
 from bondhu.learners._linear import checked, seen
 from bondhu.learners._table import LARGEST, refused, writable
 from bondhu.policies.by_value import ByValue, Exploring
@@ -116,7 +117,7 @@ class Cats:
         if explore:
             return Smoothed(Exploring(self.beliefs(state), self.exploration), self._windows(state))
         coefficients, *_ = self._models(state)
-        centres = ByValue(lambda observation: _columns(observation, state) @ coefficients.T, greedy)
+        centres = ByValue(lambda observation: product(_columns(observation, state), coefficients.T), greedy)
         return Smoothed(centres, self._windows(state))
 
     def beliefs(self, state: Centres) -> Beliefs:
@@ -125,9 +126,9 @@ class Cats:
 
         def believed(observation: Array) -> Belief:
             columns = _columns(observation, state)
-            variance = ((columns @ covariance) * columns).sum(axis=-1).T
+            variance = quadratic(columns, covariance)
             counts = np.broadcast_to(tries, variance.shape)
-            return Belief(columns @ coefficients.T, np.sqrt(np.maximum(variance, 0.0)), counts, state.rounds)
+            return Belief(product(columns, coefficients.T), np.sqrt(np.maximum(variance, 0.0)), counts, state.rounds)
 
         return believed
 
@@ -179,7 +180,7 @@ def _columns(observation: Array, state: Centres) -> Floats:
     columns[:, 0] = 1.0
     standard = np.subtract(seen(observation, features), state.frame[0, :-1], out=columns[:, 1 : 1 + features])
     standard /= state.frame[1, :-1]
-    columns[:, 1 + features :] = math.sqrt(2.0) * np.cos(standard @ state.directions + state.phases)
+    columns[:, 1 + features :] = math.sqrt(2.0) * np.cos(product(standard, state.directions) + state.phases)
     return columns
 
 

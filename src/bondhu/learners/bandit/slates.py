@@ -21,6 +21,7 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.recursive import deviation_of, standard_frame, swept
+from bondhu.equations.rows import product, quadratic
 from bondhu.learners._linear import checked, seen
 from bondhu.learners._table import refused, writable
 from bondhu.policies.by_value import ByValue, Exploring
@@ -157,7 +158,9 @@ def _of_differences(covariance: Floats, part: slice) -> Floats:
 
 def _values(state: Additive, coefficients: Floats) -> Callable[[Array], Floats]:
     """`[T, F]` to the values `[T, A]` of the actions with these coefficients."""
-    return lambda observation: _standard(seen(observation, state.frame.shape[1] - 1), state.frame) @ coefficients.T
+    return lambda observation: product(
+        _standard(seen(observation, state.frame.shape[1] - 1), state.frame), coefficients.T
+    )
 
 
 def _beliefs(state: Additive, models: tuple[Floats, Floats], part: slice) -> Beliefs:
@@ -168,8 +171,8 @@ def _beliefs(state: Additive, models: tuple[Floats, Floats], part: slice) -> Bel
 
     def believed(observation: Array) -> Belief:
         standard = _standard(seen(observation, width - 1), state.frame)
-        variance = ((standard @ covariance) * standard).sum(axis=-1).T
+        variance = quadratic(standard, covariance)
         counts = np.broadcast_to(tries, variance.shape)
-        return Belief(standard @ coefficients.T, np.sqrt(np.maximum(variance, 0.0)), counts, state.rounds)
+        return Belief(product(standard, coefficients.T), np.sqrt(np.maximum(variance, 0.0)), counts, state.rounds)
 
     return believed

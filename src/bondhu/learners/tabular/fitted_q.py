@@ -24,6 +24,7 @@ from gymnasium.spaces import Box, Space
 
 from bondhu.catalogue import require
 from bondhu.equations.regression import Moments, moments, solve
+from bondhu.equations.rows import product, quadratic
 from bondhu.equations.td import q_learning_target
 from bondhu.learners._linear import checked, shape_of
 from bondhu.learners._table import refused, writable
@@ -128,10 +129,10 @@ class FittedQ:
 
         def believed(observation: Array) -> Belief:
             design = design_of(state.frame, observation)
-            spread = np.einsum("td,ade,te->ta", design, state.covariance, design, optimize=True)
+            spread = quadratic(design, state.covariance)
             untried = self.penalty / np.square(design).sum(axis=1)
             tries = np.maximum(1.0 / spread - untried[:, None], 0.0)
-            return Belief(design @ state.coefficients.T, np.sqrt(state.noise * spread), tries, state.rounds)
+            return Belief(product(design, state.coefficients.T), np.sqrt(state.noise * spread), tries, state.rounds)
 
         return believed
 
@@ -208,7 +209,7 @@ def design_of(frame: Floats, observation: Array) -> Floats:
 
 def values_of(state: Fitted) -> Callable[[Array], Floats]:
     """Features `[T, F]` to values `[T, A]`."""
-    return lambda observation: design_of(state.frame, observation) @ state.coefficients.T
+    return lambda observation: product(design_of(state.frame, observation), state.coefficients.T)
 
 
 def limits(reward: Floats, factor: float) -> tuple[float, float]:

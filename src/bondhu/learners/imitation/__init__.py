@@ -1,0 +1,1 @@
+"""Learning what to do from those who know: one file is one algorithm."""
