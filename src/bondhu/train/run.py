@@ -16,7 +16,7 @@ from bondhu.ports import Deployment, Domain, Version
 from bondhu.registry.names import new_version_id
 from bondhu.train.imitate import imitation, of_application
 from bondhu.train.window import Window, held_out, next_window, parent_ids, people
-from bondhu.types import Array, Batch, Learner, Metrics, Spec
+from bondhu.types import Array, Learner, Metrics, Spec
 
 
 @dataclass(frozen=True)
@@ -43,47 +43,58 @@ class Trained:
     metrics: Metrics
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What came of one batch."""
+
+    parent: Version | None  # what it went on from
+    state: Any  # as it was before, where there was nothing to learn from
+    rows: int
+    read: int  # decisions of people not held out that the training looked at, settled or not
+    report: JoinReport
+    metrics: Metrics
+
+
 def train(deployment: Deployment, plan: Plan, *, now: float, rng: np.random.Generator) -> Trained:
     """Learn from the decisions that settled in the window and add the new version to the registry."""
-    domain, registry = deployment.domain, deployment.registry
-    learner = learners.build(plan.learner, plan.hyperparameters)
+    domain = deployment.domain
+    learner, seed = learners.build(plan.learner, plan.hyperparameters), seed_of(rng)
     parent = None if plan.from_scratch or plan.imitate else compatible_parent(deployment, plan.learner)
     parent, state = starting_state(learner, parent, domain, rng)
-    window = Window(-np.inf, now) if plan.from_scratch else next_window(parent, now, plan.days_back)
-    batch, report = training_batch(deployment, learner, plan, window)
-    if not len(batch):
-        return Trained(None, window, report, {})
-    state, metrics = learner.update(state, imitation(batch, rng) if plan.imitate else batch, rng)
-    learner.policy(state, explore=plan.explore).distribution(batch.observation[:1], batch.allowed[:1])  # it can act
+    window = window_of(plan, parent, now)
+    learned = learn(deployment, learner, plan, window, (parent, state), rng)
+    if not learned.rows:
+        return Trained(None, window, learned.report, {})
     version = Version(
         id=new_version_id(now, rng),
         domain=domain.name,
         learner=plan.learner,
         hyperparameters=learners.plain(learner),
-        state=learners.pack(state),
+        state=learners.pack(learned.state),
         description=domain.describe(),
         created=now,
         parent=parent.id if parent else None,
-        notes={
-            "window_start": max(window.start, 0.0),
-            "window_end": window.end,
-            "explore": plan.explore,
-            "imitates": plan.imitate,
-            "holdout": min(plan.holdout, parent.notes["holdout"])
-            if parent
-            else plan.holdout,  # of nobody it learned from
-            "interactions": len(batch) + (int(parent.notes["interactions"]) if parent else 0),
-            **metrics,
-        },
+        notes={**notes_of(learned, plan, window), "training": recipe(plan, learned.read, seed)},
     )
-    registry.add(version, reason=f"trained on {len(batch)} decisions of {report.users} users")
-    return Trained(version, window, report, metrics)
+    deployment.registry.add(version, reason=f"trained on {learned.rows} decisions of {learned.report.users} users")
+    return Trained(version, window, learned.report, learned.metrics)
 
 
-def training_batch(
-    deployment: Deployment, learner: Learner[Any], plan: Plan, window: Window
-) -> tuple[Batch, JoinReport]:
-    """The window's settled decisions of people who are not held out and who have enough of them."""
+def window_of(plan: Plan, parent: Version | None, now: float) -> Window:
+    """What a training at this time reads."""
+    return Window(-np.inf, now) if plan.from_scratch else next_window(parent, now, plan.days_back)
+
+
+def learn(
+    deployment: Deployment,
+    learner: Learner[Any],
+    plan: Plan,
+    window: Window,
+    start: tuple[Version | None, Any],
+    rng: np.random.Generator,
+) -> Learned:
+    """Learn on from a state, that of a parent or of `init`, with what the window holds; nothing is stored."""
+    parent, state = start
     records = read_window(deployment.domain, deployment.log, window.start, window.end)
     kept = only(records, ~held_out(people(records), plan.holdout))
     kept = only(kept, of_application(kept)) if plan.imitate else kept
@@ -95,7 +106,46 @@ def training_batch(
         observes=learner.observes,
         minimum_interactions=plan.minimum_interactions,
     )
-    return joined.batch, joined.report
+    batch, report = joined.batch, joined.report
+    if not len(batch):
+        return Learned(parent, state, 0, len(kept.id), report, {})
+    state, metrics = learner.update(state, imitation(batch, rng) if plan.imitate else batch, rng)
+    learner.policy(state, explore=plan.explore).distribution(batch.observation[:1], batch.allowed[:1])  # it can act
+    return Learned(parent, state, len(batch), len(kept.id), report, metrics)
+
+
+def notes_of(learned: Learned, plan: Plan, window: Window) -> dict[str, Any]:
+    """What a version says of its training, and of those before it."""
+    parent = learned.parent
+    kept_back = min(plan.holdout, parent.notes["holdout"]) if parent else plan.holdout  # of nobody it learned from
+    return {
+        "window_start": max(window.start, 0.0),
+        "window_end": window.end,
+        "explore": plan.explore,
+        "imitates": plan.imitate,
+        "holdout": kept_back,
+        "interactions": learned.rows + (int(parent.notes["interactions"]) if parent else 0),
+        **learned.metrics,
+    }
+
+
+def recipe(plan: Plan, read: int, seed: Any) -> dict[str, Any]:
+    """What it takes, beside the notes and the log, to train the same again."""
+    return {
+        "days_back": plan.days_back,
+        "minimum_interactions": plan.minimum_interactions,
+        "held_out": plan.holdout,
+        "from_scratch": plan.from_scratch,
+        "read": read,
+        "seed": seed,
+    }
+
+
+def seed_of(rng: np.random.Generator) -> Any:
+    """What `default_rng` makes the same generator of; None where that cannot be known, as it was used before."""
+    entropy = getattr(rng.bit_generator.seed_seq, "entropy", None)
+    fresh = entropy is not None and np.random.default_rng(entropy).bit_generator.state == rng.bit_generator.state
+    return np.array(entropy, dtype=object).tolist() if fresh else None
 
 
 def compatible_parent(deployment: Deployment, learner: str) -> Version | None:
