@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isnan
 from struct import pack
 
@@ -10,18 +9,6 @@ import numpy as np
 
 from bondhu.errors import InvalidInput
 from bondhu.types import Floats, Integers
-
-
-@dataclass(frozen=True)
-class LogSummary:
-    """How much a log holds of one domain."""
-
-    decisions: int
-    feedback: int  # rows as they arrived, revised and revoked ones included
-    first: float | None  # seconds; time of the earliest decision
-    last: float | None
-    unmatched: int  # feedback, of any domain, whose decision has not arrived
-    bytes: int  # of the whole store
 
 
 def check_window(start: float, end: float) -> None:

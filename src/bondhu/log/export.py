@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from bondhu.errors import InvalidInput, StoreError, nearest
+from bondhu.log import dsjson
 from bondhu.log.join import settlement
 from bondhu.ports import Domain
 from bondhu.types import SESSION_CUT, SESSION_END, Floats, Records
@@ -18,15 +19,19 @@ from bondhu.types import SESSION_CUT, SESSION_END, Floats, Records
 Table = Mapping[str, Sequence[Any]]  # one list a column
 
 
-def export(records: Records, domain: Domain, path: Path) -> int:
-    """Write a .parquet, .csv or .jsonl file by its suffix; returns the number of rows. Replaces the file when whole."""
+def export(records: Records, domain: Domain, path: Path, *, now: float = np.inf) -> int:
+    """Write a .parquet, .csv, .jsonl or .dsjson file by its suffix; returns the number of rows. Replaces the file when
+    whole. `now`: what is settled by then has the default reward in DSJSON, where nobody said anything; seconds."""
     if path.suffix not in WRITERS:
         raise InvalidInput(
             f"Cannot write {path.name!r}.", field="path", value=str(path), fix=nearest(path.suffix, WRITERS)
         )
     beside = path.with_suffix(f"{path.suffix}.part")
     try:
-        WRITERS[path.suffix](table(records, domain), beside)
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600, exist_ok=False)  # people are in it
+        more = dsjson.beside(records, domain, now) if WRITERS[path.suffix] is dsjson.write else {}
+        WRITERS[path.suffix]({**table(records, domain), **more}, beside)
         beside.replace(path)
     except OSError as error:
         what = f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}."
@@ -110,4 +115,9 @@ def _jsonl(columns: Table, path: Path) -> None:
             file.write(msgspec.json.encode(dict(zip(columns, row, strict=True))) + b"\n")
 
 
-WRITERS: Mapping[str, Callable[[Table, Path], None]] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
+WRITERS: Mapping[str, Callable[[Table, Path], None]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".dsjson": dsjson.write,
+}

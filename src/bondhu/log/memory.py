@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bondhu.log.checks import check_feedback, checked_context, decode, duplicate
-from bondhu.log.columns import LogSummary, check_window, memo_matrix
+from bondhu.errors import InvalidInput
+from bondhu.log.checks import check_feedback, checked_context, decode, duplicate, encode
+from bondhu.log.columns import check_window, memo_matrix
 from bondhu.log.revisions import Said, superseded
-from bondhu.ports import Task
+from bondhu.ports import Entry, Erased, Facts, LogSummary, Task
 from bondhu.types import Decision, Feedback, Names, Records
+
+PIECE = 10_000  # decisions, or feedback that waits, in a piece of facts
 
 
 class Stored(NamedTuple):
@@ -105,6 +110,11 @@ class MemoryLog:
             said = [self._feedback[each.id] for each in self._said.get(decision_id, ())]
             return decision._replace(context=decode(data)), said
 
+    def said(self, feedback_id: str) -> Feedback | None:
+        """One feedback as it arrived, whether its decision is there or not, or None."""
+        with self._lock:
+            return self._feedback.get(feedback_id)
+
     def domains(self) -> list[str]:
         """Names of the domains that decisions have been logged for."""
         with self._lock:
@@ -122,6 +132,87 @@ class MemoryLog:
                 unmatched=sum(len(said) for id_, said in self._said.items() if id_ not in self._decisions),
                 bytes=sum(len(each.context) for each in self._decisions.values()),
             )
+
+    # ------------------------------------------------------------------------------------------------------- keeping
+
+    def facts(self, domain: str, start: float, end: float) -> Iterator[Facts]:
+        """As ports.Keeping; all of one moment."""
+        check_window(start, end)
+        with self._lock:
+            made = [each.decision for each in self._in(domain) if start <= each.decision.time < end]
+            said = {each.id: self._heard_of(each.id) for each in made}
+            waiting = [each for each in self._feedback.values() if each.decision_id not in self._decisions]
+        for at in range(0, len(made), PIECE):
+            piece = made[at : at + PIECE]
+            yield Facts([_copied(each) for each in piece], [row for each in piece for row in said[each.id]])
+        for at in range(0, len(waiting) if end == np.inf else 0, PIECE):
+            yield Facts([], waiting[at : at + PIECE])
+
+    def let_go(self, domain: str, before: float) -> Erased:
+        """As ports.Keeping."""
+        check_window(before, before)
+        with self._lock:
+            going_on = {each.decision.session for each in self._in(domain) if each.decision.time >= before}
+            old = [each.decision.id for each in self._in(domain) if each.decision.session not in going_on]
+            return self._delete(old)
+
+    def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
+        """As ports.Keeping."""
+        with self._lock:
+            for id_ in feedback:
+                self._unsay(id_)
+            for id_ in decisions:
+                self._decisions.pop(id_, None)
+
+    def erase(self, domain: str, user: str) -> Erased:
+        """As ports.Keeping."""
+        if not user:
+            raise InvalidInput("Nobody is named.", field="user", value=user, fix="Name the person to be erased.")
+        with self._lock:
+            rows = [each.decision for each in self._in(domain)]
+            theirs = {each.session for each in rows if each.user == user}
+            theirs -= {each.session for each in rows if each.user not in ("", None, user)}
+            gone = [row.id for row in rows if row.user == user or (not row.user and row.session in theirs)]
+            return self._delete(gone)
+
+    def backup(self, path: Path) -> None:
+        """An SQLite file that `bondhu restore` takes, with all that is in memory here; raises InvalidInput where it is
+        there already."""
+        from bondhu.log.sqlite import SqliteLog  # only here does it need a file
+
+        if path.exists():
+            fix = "Name a new file: a backup replaces nothing."
+            raise InvalidInput(f"{path} is there already.", field="path", value=str(path), fix=fix)
+        with self._lock:
+            made, said = [each.decision for each in self._decisions.values()], list(self._feedback.values())
+        with TemporaryDirectory() as folder, SqliteLog(Path(folder) / "log.sqlite") as log:
+            log.append(made, said)
+            log.backup(path)
+
+    def _in(self, domain: str) -> Iterator[Stored]:
+        return (each for each in self._decisions.values() if each.decision.domain == domain)
+
+    def _heard_of(self, decision: str) -> list[Feedback]:
+        return [self._feedback[each.id] for each in self._said.get(decision, ())]
+
+    def _delete(self, decisions: Sequence[str]) -> Erased:
+        """Delete decisions and all that was said of them."""
+        said = [each.id for id_ in decisions for each in self._said.get(id_, ())]
+        for id_ in decisions:
+            del self._decisions[id_]
+        for id_ in said:
+            self._unsay(id_)
+        return Erased(tuple(decisions), tuple(said))
+
+    def _unsay(self, id_: str) -> None:
+        row = self._feedback.pop(id_, None)
+        if row is not None:
+            self._said[row.decision_id] = [each for each in self._said[row.decision_id] if each.id != id_]
+
+
+def _copied(row: Decision) -> Decision:
+    """With a context of its own: whoever is given it may change it."""
+    return row._replace(context=decode(encode(row.context)))
 
 
 def _normal(row: Decision) -> Stored:
@@ -150,3 +241,33 @@ class MemoryTasks:
         """Newest first."""
         named = [each for each in reversed(self._tasks) if each.task_name == task_name]
         return sorted(named, key=lambda each: each.executed_at, reverse=True)[:limit]
+
+    def names(self) -> list[str]:
+        """Names of the tasks that were recorded, sorted."""
+        return sorted({each.task_name for each in self._tasks})
+
+
+class MemoryLedger:
+    """What is noted beside the facts, gone when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._entries: list[Entry] = []
+
+    def note(self, kind: str, domain: str, body: Mapping[str, Any], *, time: float) -> Entry:
+        """Append."""
+        with self._lock:
+            entry = Entry(len(self._entries) + 1, time, kind, domain, decode(encode(body)))
+            self._entries.append(entry)
+        return entry
+
+    def entries(self, kind: str, domain: str | None = None, *, after: int = 0) -> list[Entry]:
+        """Oldest first, with seq > `after`; None: of every domain."""
+        with self._lock:
+            named = [each for each in self._entries if each.kind == kind and each.seq > after]
+        return [each for each in named if domain in (None, each.domain)]
+
+    def kinds(self) -> list[str]:
+        """Kinds of which something was noted, sorted."""
+        with self._lock:
+            return sorted({each.kind for each in self._entries})

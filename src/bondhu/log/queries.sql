@@ -63,6 +63,67 @@ FROM feedback INDEXED BY feedback_by_decision WHERE decision BETWEEN ? AND ?;
 SELECT decision_id, time, seq, id, value, replaces
 FROM feedback WHERE decision IN (SELECT value FROM json_each(?)) ORDER BY decision, seq;
 
+-- name: piece
+-- A piece of a log as it arrived.
+SELECT seq, decision.id, domain, session, "user", time, context, actions, action, probability, memo, version, variant,
+    assigned
+FROM decision JOIN action_set ON action_set.id = decision.allowed
+WHERE seq BETWEEN ? AND ? AND +domain = ? AND +time >= ? AND +time < ? ORDER BY seq LIMIT ?;
+
+-- name: feedback_of_piece
+SELECT decision, id, decision_id, signal, value, time, replaces
+FROM feedback INDEXED BY feedback_by_decision WHERE decision BETWEEN ? AND ? ORDER BY decision, seq;
+
+-- name: waiting
+SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decision IS NULL ORDER BY seq;
+
+-- name: old_sessions
+-- Sessions that ended before a time: their decisions, session by session.
+SELECT session, seq FROM decision WHERE domain = ?1 AND time < ?2
+    AND session NOT IN (SELECT session FROM decision WHERE domain = ?1 AND time >= ?2)
+ORDER BY session;
+
+-- name: went_on
+SELECT DISTINCT session FROM decision
+WHERE seq > ? AND domain = ? AND session IN (SELECT value FROM json_each(?));
+
+-- name: last
+SELECT ifnull(max(seq), 0) FROM decision;
+
+-- name: decisions_of_user
+-- Theirs, and those of nobody known in sessions that only they had.
+WITH theirs AS MATERIALIZED (SELECT DISTINCT session FROM decision WHERE +domain = ?1 AND "user" = ?2),
+others AS MATERIALIZED (
+    SELECT DISTINCT session FROM decision
+    WHERE +domain = ?1 AND "user" <> ?2 AND "user" <> '' AND session IN theirs
+)
+SELECT seq FROM decision WHERE +domain = ?1
+    AND ("user" = ?2 OR (ifnull("user", '') = '' AND session IN theirs AND session NOT IN others));
+
+-- name: delete_feedback_of
+DELETE FROM feedback WHERE decision IN (SELECT value FROM json_each(?)) RETURNING id;
+
+-- name: delete_decisions
+DELETE FROM decision WHERE seq IN (SELECT value FROM json_each(?)) RETURNING id;
+
+-- name: delete_feedback_by_id
+DELETE FROM feedback WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: delete_waiting_for
+DELETE FROM feedback WHERE decision IS NULL AND decision_id IN (SELECT value FROM json_each(?)) RETURNING id;
+
+-- name: let_feedback_wait
+UPDATE feedback SET decision = NULL
+WHERE decision IN (SELECT seq FROM decision WHERE id IN (SELECT value FROM json_each(?)));
+
+-- name: delete_decisions_by_id
+DELETE FROM decision WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: held
+-- Whether anything is in the store.
+SELECT EXISTS (SELECT 1 FROM decision) OR EXISTS (SELECT 1 FROM feedback) OR EXISTS (SELECT 1 FROM system_tasks)
+    OR EXISTS (SELECT 1 FROM ledger);
+
 -- name: domains
 WITH RECURSIVE each (name) AS (
     SELECT min(domain) FROM decision
@@ -91,6 +152,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 SELECT task_name, executed_at, status, users_processed, records_processed, duration_seconds, metadata, error
 FROM system_tasks WHERE task_name = ? ORDER BY executed_at DESC, id DESC LIMIT ?;
 
+-- name: task_names
+SELECT DISTINCT task_name FROM system_tasks ORDER BY task_name;
+
 -- name: training_statistics
 SELECT
   executed_at,
@@ -114,3 +178,13 @@ WHERE task_name = 'rl_training'
   AND status = 'completed'
 GROUP BY DATE(executed_at)
 ORDER BY training_date DESC;
+
+-- name: note
+INSERT INTO ledger (time, kind, domain, body) VALUES (?, ?, ?, ?) RETURNING seq;
+
+-- name: entries
+SELECT seq, time, kind, domain, body FROM ledger
+WHERE kind = ?1 AND seq > ?3 AND (?2 IS NULL OR domain = ?2) ORDER BY seq;
+
+-- name: kinds
+SELECT DISTINCT kind FROM ledger ORDER BY kind;

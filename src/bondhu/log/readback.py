@@ -1,17 +1,17 @@
-"""Reads rows of a SQLite log back as columns.
+"""Reads rows of a log back as columns, which the store packs: each column of a chunk of rows into one value.
 
-SQLite packs each column of a chunk of rows into one text, in a thread of its own, while the chunk before is unpacked:
-a value then costs a tenth of what it costs as a Python object of a row.
+A value of a row then costs a tenth of what it costs as a Python object of its own. SQLite packs in a thread, while the
+chunk before is unpacked; what is not of SQLite here, other stores use as well.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -37,30 +37,68 @@ _real = msgspec.json.Decoder(list[float | None]).decode
 
 
 Unpack = Callable[[Any], Any]
+Chunk = tuple[Any, ...]
+
+
+class Packing(NamedTuple):
+    """How a store packs the columns of a chunk: what makes a list or an array of one."""
+
+    names: Unpack
+    people: Unpack  # names of users and sessions together: there are hardly more of them than of either
+    person: Callable[[str], tuple[str | None, str]]  # user and session of one of these
+    integers: Unpack
+    floats: Unpack  # NaN where there is none
 
 
 def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integers, dict[str, Any]]:
     """`seq` of the window's decisions, ascending, and their columns of Records."""
-    coded = {name: Coded() for name in ("person", "action", "version", "variant")}
+
+    def sets(used: list[int]) -> list[tuple[str, ...]]:
+        query = connection.execute(QUERIES["action_sets"], (encode(used).decode(),))
+        return [tuple(_actions(each)) for (each,) in query]
+
+    return decision_columns(_packed(connection, "decisions", window), PACKING, sets)
+
+
+def read_feedback(connection: apsw.Connection, seq: Integers) -> dict[str, Any]:
+    """The feedback columns of Records, given `seq` of its decisions: in their order, then in that of arrival."""
+    span = (int(seq[0]), int(seq[-1])) if len(seq) else (0, -1)
+
+    def said_of(decisions: list[int]) -> Iterable[tuple[Any, ...]]:
+        return connection.execute(QUERIES["revised"], (encode(decisions).decode(),))
+
+    return feedback_columns(_packed(connection, "feedback", span), PACKING, seq, said_of)
+
+
+def decision_columns(
+    chunks: Iterable[Chunk], packing: Packing, sets_of: Callable[[list[int]], list[tuple[str, ...]]]
+) -> tuple[Integers, dict[str, Any]]:
+    """`seq` and the columns of Records from chunks in the order of the query `decisions`, at least one."""
+    coded = {name: Coded(packing.names) for name in ("person", "action", "version", "variant")}
+    coded["person"] = Coded(packing.people)
     plain: dict[str, Unpack] = {
-        "seq": _integers,
-        "id": _texts,
-        "time": _floats,
+        "seq": packing.integers,
+        "id": packing.names,
+        "time": packing.floats,
         "context": _lines,
-        "allowed": _integers,
+        "allowed": packing.integers,
     }
-    numbers: dict[str, Unpack] = {"probability": _floats, "assigned": _floats, "memo_lengths": _integers, "memo": _blob}
-    parts = _columns(connection, "decisions", window, {**plain, **coded, **numbers})
+    numbers: dict[str, Unpack] = {
+        "probability": packing.floats,
+        "assigned": packing.floats,
+        "memo_lengths": packing.integers,
+        "memo": _blob,
+    }
+    parts = unpacked(chunks, {**plain, **coded, **numbers})
     names = {name: Names(np.concatenate(parts[name]), list(codes.numbers)) for name, codes in coded.items()}
-    people = list(map(_person, names["person"].values))
+    people = list(map(packing.person, names["person"].values))
     used, allowed = np.unique(np.concatenate(parts["allowed"]), return_inverse=True)
-    sets = connection.execute(QUERIES["action_sets"], (encode(used.tolist()).decode(),))
     return np.concatenate(parts["seq"]), {
         "id": list(chain.from_iterable(parts["id"])),
         "time": np.concatenate(parts["time"]),
         "context": list(chain.from_iterable(parts["context"])),
         "allowed": allowed,
-        "allowed_sets": [tuple(_actions(each)) for (each,) in sets],
+        "allowed_sets": sets_of(used.tolist()),
         "probability": np.concatenate(parts["probability"]),
         "assigned": np.concatenate(parts["assigned"]),
         "memo": memo_matrix(np.concatenate(parts["memo_lengths"]), np.concatenate(parts["memo"])),
@@ -70,25 +108,26 @@ def read_decisions(connection: apsw.Connection, window: Window) -> tuple[Integer
     }
 
 
-def read_feedback(connection: apsw.Connection, seq: Integers) -> dict[str, Any]:
-    """The feedback columns of Records, given `seq` of its decisions: in their order, then in that of arrival."""
-    span = (int(seq[0]), int(seq[-1])) if len(seq) else (0, -1)
-    signals = Coded()
+def feedback_columns(
+    chunks: Iterable[Chunk], packing: Packing, seq: Integers, said_of: Callable[[list[int]], Iterable[tuple[Any, ...]]]
+) -> dict[str, Any]:
+    """The columns of Records from chunks in the order of the query `feedback`, given `seq` of the decisions. `said_of`:
+    by number of decision, what `Said` has of all their feedback, in the order of the chunks."""
+    signals = Coded(packing.names)
     unpack: dict[str, Unpack] = {
-        "decision": _integers,
-        "revised": _integers,
+        "decision": packing.integers,
+        "revised": packing.integers,
         "signal": signals,
-        "value": _floats,
-        "time": _floats,
+        "value": packing.floats,
+        "time": packing.floats,
     }
-    parts = _columns(connection, "feedback", span, unpack)
+    parts = unpacked(chunks, unpack)
     decision, revised, signal, value, time = (np.concatenate(parts[name]) for name in unpack)
     row = np.searchsorted(seq, decision)
     kept = seq[row] == decision
     revised = np.unique(revised[np.isin(revised, seq)])
     if len(revised):
-        query = connection.execute(QUERIES["revised"], (encode(revised.tolist()).decode(),))
-        said = list(map(Said._make, query))
+        said = list(map(Said._make, said_of(revised.tolist())))
         gone = superseded(said)
         kept[np.isin(decision, revised)] = [each.seq not in gone for each in said]
     if not kept.all():
@@ -104,22 +143,31 @@ def read_feedback(connection: apsw.Connection, seq: Integers) -> dict[str, Any]:
 class Coded:
     """Unpacks names as numbers, the same ones in every chunk."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Unpack) -> None:
+        self._names = names
         self.numbers: defaultdict[str | None, int] = defaultdict(count().__next__)
 
-    def __call__(self, text: str) -> Integers:
-        names = _texts(text)
+    def __call__(self, packed: Any) -> Integers:
+        names = self._names(packed)
         return np.fromiter(map(self.numbers.__getitem__, names), np.int64, len(names))
 
 
-def _columns(
-    connection: apsw.Connection, query: str, window: tuple[Any, ...], unpack: Mapping[str, Unpack]
-) -> dict[str, list[Any]]:
-    """The chunks of each column of the query, in the order of `unpack`; at least one, which may be empty."""
+def unpacked(chunks: Iterable[Chunk], unpack: Mapping[str, Unpack]) -> dict[str, list[Any]]:
+    """The parts of each column, in the order of `unpack`."""
+    columns: dict[str, list[Any]] = {name: [] for name in unpack}
+    before: Chunk = ()
+    for chunk in chunks:
+        for (name, column), packed, old in zip(columns.items(), chunk, before or chunk, strict=True):
+            # a column of one value is packed the same again and again
+            column.append(column[-1] if column and packed == old else unpack[name](packed))
+        before = chunk
+    return columns
+
+
+def _packed(connection: apsw.Connection, query: str, window: tuple[Any, ...]) -> Iterator[Chunk]:
+    """The chunks of the query; at least one, which may be empty."""
     first, last, *rest = window
     starts = iter(range(first, max(first, last) + 1, CHUNK))
-    columns: dict[str, list[Any]] = {name: [] for name in unpack}
-    before: tuple[Any, ...] = ()
 
     def packed(start: int) -> Any:
         return connection.execute(QUERIES[query], (start, min(start + CHUNK - 1, last), *rest)).fetchone()
@@ -129,11 +177,7 @@ def _columns(
         while ahead:
             chunk = ahead.popleft().result()
             ahead.extend(thread.submit(packed, start) for start in islice(starts, 1))
-            for (name, column), text, old in zip(columns.items(), chunk, before or chunk, strict=True):
-                # a column of one value is the same text again and again
-                column.append(column[-1] if column and text == old else unpack[name](text))
-            before = chunk
-    return columns
+            yield chunk
 
 
 def _person(text: str) -> tuple[str | None, str]:
@@ -157,3 +201,6 @@ def _blob(numbers: bytes | None) -> Floats:
 
 def _lines(text: bytes | None) -> list[bytes]:
     return text.split(SEPARATOR) if text else []
+
+
+PACKING = Packing(names=_texts, people=_texts, person=_person, integers=_integers, floats=_floats)

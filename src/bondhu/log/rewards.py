@@ -31,7 +31,8 @@ class Heard:
 def hear(
     reward: Reward, records: Records, settles: Floats, inside: Booleans, arrived: Mapping[str, float] | None = None
 ) -> Heard:
-    """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions.
+    """Sum weight x value over the feedback in time: before `wait` for rewards, before `settles` [T] for sessions. Where
+    the reward takes the `first`, only the earliest feedback of each signal counts.
 
     `arrived`: the share of each signal's feedback that comes in time; feedback in time then stands for all of it.
     """
@@ -49,6 +50,8 @@ def hear(
     worth = weight * value
     in_time = records.feedback_time <= np.where(scored, (records.time + reward.wait)[row], settles[row])
     counts = scored & (in_time | reward.count_late)
+    if reward.aggregate == "first":
+        counts &= firsts(records)
     late = known & ~in_time & here
     silent = np.bincount(row[counts], minlength=decisions) == 0
     strange = np.bincount(said[~known & here], minlength=len(names)).tolist()
@@ -74,8 +77,21 @@ def values_of(reward: Reward, records: Records, signal: str) -> Floats:
     row, kind = records.feedback_decision, reward.signals[signal]
     these = records.feedback_signal.among(signal)
     these &= reward.count_late | (records.feedback_time <= records.time[row] + reward.wait)
+    if reward.aggregate == "first":
+        these &= firsts(records)
     value = np.clip(records.feedback_value[these], kind.low, kind.high)
     return np.bincount(row[these], value, len(records.time)).astype(np.float64)
+
+
+def firsts(records: Records) -> Booleans:
+    """Which feedback is the earliest of its signal on its decision: `[K]`; of several at one time, what came first."""
+    signal, row, count = records.feedback_signal.codes, records.feedback_decision, len(records.feedback_time)
+    order = np.lexsort((np.arange(count), records.feedback_time, signal, row))
+    new = np.ones(count, bool)
+    new[1:] = (np.diff(row[order]) != 0) | (np.diff(signal[order]) != 0)
+    earliest = np.zeros(count, bool)
+    earliest[order[new]] = True
+    return earliest
 
 
 def asked_for(reward: Reward) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -10,14 +10,16 @@ from types import TracebackType
 from typing import Any
 
 import apsw
-import numpy as np
 
-from bondhu.log.checks import check_feedback, checked_contexts, decode, duplicate, encode
+from bondhu.log import keeping
+from bondhu.log.backup import Told, backup, nobody
+from bondhu.log.checks import decode, duplicate, encode
 from bondhu.log.collection import paused_collection
-from bondhu.log.columns import LogSummary, check_window, memo_bytes
+from bondhu.log.columns import check_window
 from bondhu.log.database import QUERIES, Database
+from bondhu.log.prepared import ALLOWED, Prepared, prepared
 from bondhu.log.readback import read_decisions, read_feedback
-from bondhu.ports import Task
+from bondhu.ports import Entry, Erased, Facts, LogSummary, Task
 from bondhu.types import Decision, Feedback, Records
 
 MOST_SETS = 10_000  # sets of allowed actions remembered between appends
@@ -36,7 +38,7 @@ class SqliteLog:
     def __init__(self, path: str | Path, timeout: float = 5.0) -> None:
         """`timeout`: seconds to wait for another process that is writing."""
         self._database = Database(path, timeout)
-        self._sets: dict[tuple[str, ...], int] = {}
+        self._sets: dict[str, int] = {}  # row of each set of allowed actions, by its JSON
 
     def close(self) -> None:
         self._database.close()
@@ -47,31 +49,37 @@ class SqliteLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def database(self) -> Database:
+        """The file, for what a server does with it beside the log."""
+        return self._database
+
     def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
         """Commit all of it or nothing."""
-        contexts = checked_contexts(decisions)
-        said = [_feedback_row(each) for each in feedback]
+        self.insert(prepared(decisions, feedback))
+
+    def insert(self, rows: Prepared) -> None:
+        """Commit all of it or nothing: what was checked before, perhaps by another process. Raises DuplicateId."""
         with self._database.writing() as connection:
-            sets = self._numbers(connection, {id(each.allowed): each.allowed for each in decisions}.values())
-            made = _decision_rows(decisions, contexts, sets)
+            sets = self._numbers(connection, {row[ALLOWED] for row in rows.decisions})
+            made = [(*row[:ALLOWED], sets[row[ALLOWED]], *row[ALLOWED + 1 :]) for row in rows.decisions]
             if _add(connection, "add_decision", made) < len(made):
-                _confirm(connection, "decision_row", zip(decisions, made, strict=True))
+                _confirm(connection, "decision_row", made)
             if made and connection.execute(QUERIES["is_feedback_early"]).get:
                 connection.execute(QUERIES["match_early_feedback"], (encode([row[0] for row in made]).decode(),))
-            if _add(connection, "add_feedback", said) < len(said):
-                _confirm(connection, "feedback_row", zip(feedback, said, strict=True))
+            if _add(connection, "add_feedback", rows.feedback) < len(rows.feedback):
+                _confirm(connection, "feedback_row", rows.feedback)
         self._sets = sets
 
-    def _numbers(self, connection: apsw.Connection, used: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    def _numbers(self, connection: apsw.Connection, used: Set[str]) -> dict[str, int]:
         """Row of each set of allowed actions. A new dictionary if any is new: what is rolled back is not remembered."""
-        unknown = set(used) - self._sets.keys()
+        unknown = used - self._sets.keys()
         if not unknown:
             return self._sets
         sets = dict(self._sets) if len(self._sets) < MOST_SETS else {}
-        for actions in unknown if sets else used:
-            text = encode(actions).decode()
+        for text in unknown if sets else used:
             connection.execute(QUERIES["add_action_set"], (text,))
-            sets[actions] = connection.execute(QUERIES["action_set_number"], (text,)).get
+            sets[text] = connection.execute(QUERIES["action_set_number"], (text,)).get
         return sets
 
     def read(self, domain: str, start: float, end: float) -> Records:
@@ -90,10 +98,13 @@ class SqliteLog:
             if row is None:
                 return None
             said: list[Row] = connection.execute(QUERIES["feedback_of_decision"], (row[0],)).fetchall()
-        _, *known, context, allowed, action, probability, memo, version, variant, assigned = row
-        numbers = tuple(np.frombuffer(memo or b"", "<f8").tolist())
-        known += (decode(context), tuple(decode(allowed)), action, probability, numbers, version, variant, assigned)
-        return Decision._make(known), list(map(Feedback._make, said))
+        return keeping.decision_of(row[1:]), list(map(Feedback._make, said))
+
+    def said(self, feedback_id: str) -> Feedback | None:
+        """One feedback as it arrived, whether its decision is there or not, or None."""
+        with self._database.reading() as connection:
+            row: Row | None = connection.execute(QUERIES["feedback_row"], (feedback_id,)).fetchone()
+        return None if row is None else Feedback._make(row)
 
     def domains(self) -> list[str]:
         """Names of the domains that decisions have been logged for."""
@@ -109,31 +120,27 @@ class SqliteLog:
             size = connection.execute(QUERIES["size"]).get
         return LogSummary(decisions, feedback, first, last, unmatched, size)
 
+    # ------------------------------------------------------------------------------------------------------- keeping
 
-def _decision_rows(rows: Sequence[Decision], contexts: list[str], sets: dict[tuple[str, ...], int]) -> list[Row]:
-    if not rows:
-        return []
-    id_, domain, session, user, time, _, allowed, action, probability, memo, *rest = zip(*rows, strict=True)
-    version, variant, assigned = rest
-    times, probabilities, shares = map(float, time), map(float, probability), map(float, assigned)
-    numbers, memos = _once(sets.__getitem__, allowed), _once(memo_bytes, memo)
-    columns = (
-        *(id_, domain, session, user, times, contexts, numbers),
-        *(action, probabilities, memos, version, variant, shares),
-    )
-    return list(zip(*columns, strict=True))
+    def facts(self, domain: str, start: float, end: float) -> Iterator[Facts]:
+        """As ports.Keeping, all of one moment."""
+        return keeping.facts(self._database, domain, start, end)
 
+    def let_go(self, domain: str, before: float) -> Erased:
+        """As ports.Keeping; pages are given back to the disk."""
+        return keeping.let_go(self._database, domain, before)
 
-def _once(function: Callable[[Any], Any], column: Sequence[Any]) -> Iterator[Any]:
-    """`function` of each entry, called once for an object that comes again and again."""
-    results = {key: function(each) for key, each in {id(each): each for each in column}.items()}
-    return map(results.__getitem__, map(id, column))
+    def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
+        """As ports.Keeping; pages are given back to the disk."""
+        keeping.forget(self._database, decisions, feedback)
 
+    def erase(self, domain: str, user: str) -> Erased:
+        """As ports.Keeping. Writes the whole file anew: others who write wait for some seconds a gigabyte."""
+        return keeping.erase(self._database, domain, user)
 
-def _feedback_row(row: Feedback) -> Row:
-    check_feedback(row)
-    id_, decision_id, signal, value, time, replaces = row
-    return id_, decision_id, signal, None if value is None else float(value), float(time), replaces
+    def backup(self, path: Path, told: Told = nobody) -> None:
+        """As ports.Keeping; an SQLite file that `restore` takes. Raises InvalidInput where it is there already."""
+        backup(self._database, path, told)
 
 
 def _add(connection: apsw.Connection, query: str, rows: Sequence[Row]) -> int:
@@ -147,12 +154,12 @@ def _add(connection: apsw.Connection, query: str, rows: Sequence[Row]) -> int:
     return connection.total_changes() - before
 
 
-def _confirm(connection: apsw.Connection, query: str, pairs: Iterable[tuple[Decision | Feedback, Row]]) -> None:
+def _confirm(connection: apsw.Connection, query: str, rows: Iterable[Row]) -> None:
     """Raises DuplicateId unless every row is stored as it was given: some of them were there before."""
-    for given, row in pairs:
+    for row in map(tuple, rows):
         stored = connection.execute(QUERIES[query], (row[0],)).get
         if stored != row and _comparable(stored) != _comparable(row):
-            raise duplicate(given)
+            raise duplicate(Decision._make(row) if query == "decision_row" else Feedback._make(row))
 
 
 def _comparable(row: Row) -> Row:
@@ -184,6 +191,39 @@ class SqliteTasks:
         with self._database.reading() as connection:
             rows: list[Row] = connection.execute(QUERIES["recent_tasks"], (task_name, limit)).fetchall()
         return [_task(*row) for row in rows]
+
+    def names(self) -> list[str]:
+        """Names of the tasks that were recorded, sorted."""
+        with self._database.reading() as connection:
+            return [name for (name,) in connection.execute(QUERIES["task_names"])]
+
+
+class SqliteLedger:
+    """What is noted beside the facts, in table `ledger` of the log's file."""
+
+    def __init__(self, path: str | Path, timeout: float = 5.0) -> None:
+        self._database = Database(path, timeout)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def note(self, kind: str, domain: str, body: Mapping[str, Any], *, time: float) -> Entry:
+        """Append; on disk when it returns."""
+        text = encode(body).decode()
+        with self._database.writing() as connection:
+            seq: int = connection.execute(QUERIES["note"], (time, kind, domain, text)).get
+        return Entry(seq, time, kind, domain, decode(text))
+
+    def entries(self, kind: str, domain: str | None = None, *, after: int = 0) -> list[Entry]:
+        """Oldest first, with seq > `after`; None: of every domain."""
+        with self._database.reading() as connection:
+            rows: list[Row] = connection.execute(QUERIES["entries"], (kind, domain, after)).fetchall()
+        return [Entry._make((*row, decode(body))) for *row, body in rows]
+
+    def kinds(self) -> list[str]:
+        """Kinds of which something was noted, sorted."""
+        with self._database.reading() as connection:
+            return [kind for (kind,) in connection.execute(QUERIES["kinds"])]
 
 
 def _task_row(task: Task) -> Row:

@@ -20,10 +20,13 @@ APPLICATION = "application"  # the version name of what the application would ha
 EXPLORED = "application, explored"  # of what an apprentice did in its place
 NEW = "new"  # the status of a version that is not there yet
 
+UNCHANGED = {each: each for each in ("candidate", "shadow", "trial", "live", "retired")}
+
 # What an event makes of the version it names: status before -> status after.
 TRANSITIONS: Mapping[str, Mapping[str, str]] = {
     "added": {NEW: "candidate"},
-    "judged": {each: each for each in ("candidate", "shadow", "trial", "live", "retired")},  # a verdict; no change
+    "judged": UNCHANGED,  # a verdict
+    "marked": UNCHANGED,  # it learned from a person who was erased since
     "shadowed": {"candidate": "shadow", "retired": "shadow"},
     "tried": {"candidate": "trial", "shadow": "trial", "trial": "trial", "retired": "trial"},  # `share` of the people
     "withdrawn": {"shadow": "retired", "trial": "retired"},
@@ -40,7 +43,8 @@ STANDS = {  # each status in a sentence
     "retired": "retired",
 }
 SAFER = ("withdrawn", "rolled_back", "stopped")  # what takes back
-UNTIMED = (*SAFER, "added", "judged")  # never refused for the sake of a clock: safer, or begun long before
+SILENT = ("judged", "marked")  # what is said of a version and does not move it
+UNTIMED = (*SAFER, *SILENT, "added")  # never refused for the sake of a clock: safer, or begun long before
 SKEW = 60.0  # seconds by which clocks of several machines may disagree
 
 
@@ -107,7 +111,7 @@ def versions(events: Sequence[Event]) -> list[Standing]:
     standing: dict[str, Standing] = {}
     stack: list[str] = []
     for event in events:
-        if event.kind not in TRANSITIONS or event.kind == "judged":
+        if event.kind not in TRANSITIONS or event.kind in SILENT:
             continue  # a newer release may record more than this one understands
         acting, stack = stack[-1:], _after(stack, event)
         leaving = acting if acting != stack[-1:] else []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bondhu.errors import UnknownName, nearest
-from bondhu.log.importers import open_bandit, rows, vw_json, vw_text
+from bondhu.log.importers import dsjson, open_bandit, rows, vw_json, vw_text
 from bondhu.log.importers.lines import Line, TextFile
 from bondhu.log.importers.mapping import ColumnMapping
 
@@ -30,7 +30,7 @@ KINDS: dict[str, Kind] = {
     "open_bandit": Kind(lambda path, _: open_bandit.read(path)),
     "vw_text": Kind(lambda path, _: vw_text.read(path), sparse=True),
     "vw_json": Kind(lambda path, _: vw_json.read_json(path), sparse=True),
-    "dsjson": Kind(lambda path, _: vw_json.read_dsjson(path), sparse=True),
+    "dsjson": Kind(lambda path, _: dsjson.read(path), sparse=True),
 }
 _SUFFIXES = {
     ".tsv": "csv",
@@ -69,6 +69,6 @@ def _guess(path: Path) -> str:
 def _guess_json(first: str) -> str:
     """By the names in the line, since it may be cut short."""
     tight = first.replace(" ", "")
-    if '"c":{' in tight or '"_outcomes"' in tight:
+    if '"c":{' in tight or '"_outcomes"' in tight or '"RewardValue"' in tight:
         return "dsjson"
     return "vw_json" if '"_label' in tight or '"_multi"' in tight else "jsonl"

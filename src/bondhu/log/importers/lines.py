@@ -12,6 +12,23 @@ from typing import Any, NamedTuple
 from bondhu.errors import InvalidInput, nearest
 
 UNLABELLED = "no label: which action was taken is not in the log"
+ACTION_FEATURES = "features of actions are left out"
+
+
+class Brought(NamedTuple):
+    """The actions that one request brought along, for a domain that takes them so."""
+
+    about: list[Any]  # objects about the context
+    actions: list[dict[str, Any]]  # {"id": …, "features": [objects]}
+    open: tuple[int, ...]  # places of those that could be taken, from 0
+
+
+class Spoken(NamedTuple):
+    """Feedback on a decision of another line, or of another file."""
+
+    decision: str
+    signals: tuple[tuple[str, float], ...]
+    time: float | None  # seconds
 
 
 class Row(NamedTuple):
@@ -27,6 +44,12 @@ class Row(NamedTuple):
     user: str | None = None
     time: float | None = None  # seconds
     version: str = "imported"
+    variant: str = "live"
+    assigned: float = 1.0
+    memo: tuple[float, ...] = ()
+    slot: str = ""  # of a decision beyond the first of an event: its own name
+    silent: bool = False  # nobody said anything: `signals` are what the log took for granted
+    brought: Brought | None = None
 
 
 class Line(NamedTuple):
@@ -38,6 +61,7 @@ class Line(NamedTuple):
     problem: InvalidInput | None = None
     skipped: str = ""
     note: str = ""
+    said: Spoken | None = None
 
 
 class TextFile:

@@ -13,7 +13,7 @@ from gymnasium.spaces import MultiDiscrete
 
 from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
 from bondhu.log.checks import check_feedback, checked_context
-from bondhu.log.importers.lines import Line, Row, mark
+from bondhu.log.importers.lines import ACTION_FEATURES, Line, Row, Spoken, mark
 from bondhu.log.importers.report import ImportReport
 from bondhu.ports import Domain, Signal
 from bondhu.types import SESSION_CUT, SESSION_END, Decision, Feedback
@@ -91,6 +91,12 @@ class Source:
         report = self.report
         if line.problem is not None:
             raise line.problem
+        if line.said is not None:
+            heard = self._check.spoken(line.number, line.said)
+            report.counts["accepted"] += 1
+            report.counts["feedback"] += len(heard)
+            chunk.feedback.extend(heard)
+            return
         if line.row is None:
             report.skipped[line.skipped] += 1
             return
@@ -98,7 +104,7 @@ class Source:
         if line.row.id and not _new(decision, feedback, seen):
             report.counts["repeated"] += 1
             return
-        if line.note:
+        if line.note and not (line.note == ACTION_FEATURES and self._check.takes_actions(line.row)):
             report.notes[line.note] += 1
         report.counts["accepted"] += 1
         report.counts["feedback"] += len(feedback)
@@ -129,7 +135,40 @@ class _Check:
         self.start = format.start
         self.delay = format.delay
 
+        kinds = {each["kind"]: each["name"] for each in domain.describe().get("fields", ())}
+        self.ranked = (kinds["features"], kinds["ranked"]) if {"features", "ranked"} <= set(kinds) else None
+
+    def spoken(self, number: int, said: Spoken) -> list[Feedback]:
+        """Feedback that stands on a line of its own."""
+        time = self.start + number if said.time is None else said.time
+        heard = [
+            Feedback(f"{self.mark}-{number}:{place}", said.decision, self._signal(signal, value), value, time)
+            for place, (signal, value) in enumerate(said.signals)
+        ]
+        for each in heard:
+            check_feedback(each)
+        return heard
+
+    def takes_actions(self, row: Row) -> bool:
+        """Whether the domain takes the actions of a row as they are, with what it says of them."""
+        return self.ranked is not None and row.brought is not None
+
+    def _as_ranked(self, row: Row) -> Row:
+        """The row for a domain whose actions come with each request: they are called by their places."""
+        if self.ranked is None or row.brought is None:
+            return row
+        about, field = self.ranked
+        names = [each["id"] for each in row.brought.actions]
+        places = [f"{field}-{place + 1}" for place in range(len(names))]
+        return row._replace(
+            context={about: row.brought.about, field: row.brought.actions},
+            action=places[names.index(row.action)],
+            allowed=tuple(places[each] for each in row.brought.open if each < len(places)),
+            signals=() if row.silent else row.signals,
+        )
+
     def __call__(self, number: int, row: Row) -> tuple[Decision, list[Feedback]]:
+        row = self._as_ranked(row)
         context = self._context(row.context)
         self.encode(context)
         allowed = self._allowed(row)
@@ -140,21 +179,23 @@ class _Check:
                 value=row.probability,
                 fix="It is the chance that the logged action had; an action with chance 0 cannot have been taken.",
             )
-        id_ = row.id or f"{self.mark}-{number}"
+        event = row.id or f"{self.mark}-{number}"
+        id_ = f"{event}/{row.slot}" if row.slot else event
         time = self.start + number if row.time is None else row.time
         decision = Decision(
             id=id_,
             domain=self.name,
-            session=row.session or id_,
+            session=row.session or event,
             user=row.user,
             time=time,
             context=context,
             allowed=allowed,
             action=row.action,
             probability=row.probability,
-            memo=(),
+            memo=row.memo,
             version=row.version,
-            variant="live",
+            variant=row.variant,
+            assigned=row.assigned,
         )
         heard = [
             Feedback(f"{id_}:{place}", id_, self._signal(signal, value), value, time + self.delay)

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from bondhu.errors import InvalidInput
-from bondhu.log.importers.lines import UNLABELLED, Line, Row, TextFile, readable
+from bondhu.log.importers.lines import ACTION_FEATURES, UNLABELLED, Line, Row, TextFile, readable
 from bondhu.log.importers.rows import number
 
-ACTION_FEATURES = "features of actions are left out"
 BLOCKS = re.compile(r"^shared\b|^ccb |^slates |\S[^\n]*\n[ \t\r]*\n\s*\S", re.MULTILINE)
 
 
