@@ -12,12 +12,13 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu import evaluate, judging, learners
+from bondhu.doors import door, masks
 from bondhu.errors import BondhuError, Conflict, InvalidInput, UnknownName, nearest
 from bondhu.evaluate.gate import GateRules
 from bondhu.judging import check_apart, kept_back
-from bondhu.log.sqlite import SqliteLog, SqliteTasks
+from bondhu.log.stores import KeptLog, Stores, open_stores
 from bondhu.monitor.doctor import Facts
-from bondhu.ports import Deployment, Domain, Event, Task, Tasks, Version
+from bondhu.ports import Deployment, Domain, Event, Ledger, Task, Tasks, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
 from bondhu.registry.lifecycle import APPLICATION, BASELINE
@@ -26,7 +27,6 @@ from bondhu.release.loop import Look
 from bondhu.release.rules import ReleaseRules
 from bondhu.restoring import declared_now, restore
 from bondhu.ruling import gate_rules, release_rules
-from bondhu.schedule.lock import only_one
 from bondhu.serve.decide import Decider
 from bondhu.settings import Settings
 from bondhu.train.judge import Judgement, judge
@@ -46,7 +46,7 @@ class App:
 
     settings: Settings
     deployment: Deployment
-    tasks: Tasks
+    stores: Stores
     rules: GateRules
     release_rules: ReleaseRules
     now: Callable[[], float] = time.time
@@ -56,6 +56,18 @@ class App:
     @property
     def domain(self) -> Domain:
         return self.deployment.domain
+
+    @property
+    def log(self) -> KeptLog:
+        return self.stores.log
+
+    @property
+    def tasks(self) -> Tasks:
+        return self.stores.tasks
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.stores.ledger
 
     def live(self) -> str | None:
         """The version in force; None is the baseline rule."""
@@ -187,6 +199,7 @@ class App:
             apprentice=rules.apprentice,
             now=self.now,
             as_trained=self.as_trained,
+            door=door(masks(self.settings, self.domain)),
         )
 
     # ------------------------------------------------------------------------------------------------ train and judge
@@ -206,7 +219,7 @@ class App:
     def train(self, plan: Plan | None = None) -> TrainingRun:
         """Train, judge, promote if so set, and leave a row in `system_tasks`; one process at a time."""
         plan = plan or self.plan()
-        with only_one(self.settings.path(self.settings.store.log).parent / "train.lock"):
+        with self.stores.alone("train"):
             now, started = self.now(), time.perf_counter()
             try:
                 run = self._train(plan, now)
@@ -319,7 +332,7 @@ class App:
 
     def facts(self) -> Facts:
         """What the doctor looks at."""
-        log = self.deployment.log.summary(self.domain.name)  # type: ignore[attr-defined]  # beyond the port
+        log = self.log.summary(self.domain.name)
         signals, chosen = self.domain.reward.signals.values(), self.settings.learner
         return Facts(
             trainings=self.tasks.recent("rl_training", 10),
@@ -359,13 +372,13 @@ def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App
     domain = open_domain(settings)
     settings = settings.model_copy(update={"learner": checked_learner(settings.learner, domain)})
     channels_of(settings.alerts)  # raises where they cannot be
-    path = settings.path(settings.store.log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = SqliteLog(path)
+    masks(settings, domain)  # raises for a hash without a salt
+    password = settings.store.password.get_secret_value() if settings.store.password else None
+    stores = open_stores(settings.store.log, settings.directory, password)
     registry = DiskRegistry(settings.path(settings.store.registry))
     kinds = {each["name"]: each["kind"] for each in domain.describe()["fields"]}
     signals = tuple(domain.reward.signals)
     groups = [name for name, kind in kinds.items() if kind in GROUPED]
     rules = gate_rules(settings.gate, groups, signals)
     release = release_rules(settings.release, signals, groups)
-    return App(settings, Deployment(domain, log, registry), SqliteTasks(path), rules, release, now)
+    return App(settings, Deployment(domain, stores.log, registry), stores, rules, release, now)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -61,9 +62,13 @@ def _plain(value: Any) -> Any:
 
 
 def require(part: Any, low: float, high: float, *names: str) -> None:
-    """Raise InvalidInput where one of these hyper-parameters is not a finite number from low to high."""
+    """Raise InvalidInput where one of these hyper-parameters is not a finite number from low to high, or is a fraction
+    and declared an int."""
+    declared = {each.name: each.type for each in fields(part)} if is_dataclass(part) else {}
     for name in names:
         value = getattr(part, name)
+        if declared.get(name) in (int, "int") and not isinstance(value, Integral):
+            raise InvalidInput(f"{name!r} got {value!r}.", field=name, value=value, fix="It must be a whole number.")
         if not (math.isfinite(value) and low <= value <= high):
             limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
             fix = f"It must be a number {limits}." if math.isfinite(low) else "It must be a number."

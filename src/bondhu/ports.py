@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from gymnasium.spaces import Space
 
 from bondhu.types import Array, Columns, Decision, Encoder, Feedback, Floats, Policy, Records
+
+PUBLISHED_KEY = "admin-dev-key-change-in-production"  # the administrator's, as documentation prints it: for development
+ERASURE = "erasure"  # the kind of the ledger's entries that certify that a person was erased
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Reward:
     count_late: bool = False  # whether feedback after `wait` still changes the reward; it is reported either way
     delay_horizon: float = 0.0  # seconds back over which delays are learned: feedback in time then stands for later one
     objectives: Mapping[str, Objective] = field(default_factory=dict)  # the parts of a vector reward by name
+    aggregate: str = "sum"  # of several feedbacks of one signal on one decision: "sum" of them, or only the "first"
 
 
 class Domain(Protocol):
@@ -75,6 +80,18 @@ class Domain(Protocol):
         """The rule that learning is to beat; observes codes."""
 
 
+@dataclass(frozen=True)
+class LogSummary:
+    """How much a log holds of one domain."""
+
+    decisions: int
+    feedback: int  # rows as they arrived, revised and revoked ones included
+    first: float | None  # seconds; time of the earliest decision
+    last: float | None
+    unmatched: int  # feedback, of any domain, whose decision has not arrived
+    bytes: int  # of the whole store
+
+
 class Log(Protocol):
     """Append-only facts."""
 
@@ -87,6 +104,70 @@ class Log(Protocol):
 
     def find(self, decision_id: str) -> tuple[Decision, list[Feedback]] | None:
         """One decision and what was said of it (revised and revoked rows included), or None."""
+
+    def said(self, feedback_id: str) -> Feedback | None:
+        """One feedback as it arrived, whether its decision is there or not, or None."""
+
+    def summary(self, domain: str) -> LogSummary:
+        """How much is there."""
+
+
+class Facts(NamedTuple):
+    """A piece of a log as it arrived: revised and revoked feedback included. Feedback follows its decision, but that
+    whose decision is not there comes in a piece of its own, the last one."""
+
+    decisions: list[Decision]
+    feedback: list[Feedback]
+
+
+class Erased(NamedTuple):
+    """What was taken out of a log."""
+
+    decisions: tuple[str, ...]  # ids
+    feedback: tuple[str, ...]  # ids
+
+
+class Keeping(Protocol):
+    """What an operator does with a log that keeps its rows: move them, let old ones go, take a person out."""
+
+    def facts(self, domain: str, start: float, end: float) -> Iterator[Facts]:
+        """Decisions with start <= time < end in order of arrival, with all their feedback, a piece at a time; with
+        end = ∞, also the feedback that waits for a decision."""
+
+    def let_go(self, domain: str, before: float) -> Erased:
+        """Delete decisions older than this and their feedback, whole sessions or not at all."""
+
+    def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
+        """Delete exactly the rows with these ids, as many as are there; other feedback of those decisions waits."""
+
+    def erase(self, domain: str, user: str) -> Erased:
+        """Delete the decisions of a person and all that was said of them, so that the bytes are gone from the files."""
+
+    def backup(self, path: Path) -> None:
+        """A consistent copy of the whole store at this path, made while others write."""
+
+
+class Entry(NamedTuple):
+    """One thing noted beside the facts."""
+
+    seq: int  # ascending
+    time: float  # seconds
+    kind: str  # "key", "act", "export", "erasure" ...
+    domain: str
+    body: Mapping[str, Any]  # plain data
+
+
+class Ledger(Protocol):
+    """What is noted beside the facts, by kind: keys, administrative acts, exports, erasures. Append-only."""
+
+    def note(self, kind: str, domain: str, body: Mapping[str, Any], *, time: float) -> Entry:
+        """Append; on disk when it returns."""
+
+    def entries(self, kind: str, domain: str | None = None, *, after: int = 0) -> list[Entry]:
+        """Oldest first, with seq > `after`; None: of every domain."""
+
+    def kinds(self) -> list[str]:
+        """Kinds of which something was noted, sorted."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +190,9 @@ class Tasks(Protocol):
     def record(self, task: Task) -> None: ...
     def recent(self, task_name: str, limit: int) -> list[Task]:
         """Newest first."""
+
+    def names(self) -> list[str]:
+        """Names of the tasks that were recorded, sorted."""
 
 
 @dataclass(frozen=True)

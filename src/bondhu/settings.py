@@ -12,18 +12,26 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from bondhu.errors import SettingsInvalid, nearest
+from bondhu.ports import PUBLISHED_KEY
 
-SECRET = re.compile("key|password|webhook")  # in the name of a setting
+SECRET = re.compile("key|password|webhook|salt|store.log|streams")  # in the name of a setting
 FILE = "bondhu.toml"
 PREFIX = "BONDHU_"
+FROM_FILE = "_file"  # at the end of a variable: its value is in the file that it names
 PROBLEM = ("domain", "context", "actions", "reward", "baseline")
-DEVELOPMENT_KEY = "admin-dev-key-change-in-production"  # refused by the server outside of development
 
 
 class _Table(BaseModel):
@@ -68,8 +76,11 @@ class Schedule(_Table):
 
 
 class Store(_Table):
-    log: Path = Path("data/log.sqlite")
+    log: str = "data/log.sqlite"  # a file for SQLite, or postgresql://user@host/database
+    password: SecretStr | None = None  # of PostgreSQL, where the address has none
     registry: Path = Path("data/versions")
+    archive: Path = Path("data/archive")  # where rows go that are older than `retain_days`
+    retain_days: float | None = Field(default=None, gt=0)  # days that rows stay in the log; none: for ever
     models: Path = Path("models")  # where q_table.json is written after each training
 
 
@@ -77,7 +88,55 @@ class Server(_Table):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     environment: str = "development"
-    admin_key: SecretStr = SecretStr(DEVELOPMENT_KEY)
+    admin_key: SecretStr = SecretStr(PUBLISHED_KEY)  # refused by the server outside of development
+    keys: bool | None = None  # whether decisions and feedback need a key; default: outside of development
+    workers: int = Field(default=1, ge=1, le=64)  # processes that answer; more than one: with a writer of their own
+    writer: Literal["auto", "thread", "process"] = "auto"  # who writes to SQLite; auto: a process for several workers
+    waiting: int = Field(default=10_000, ge=1)  # rows waiting to be written, beyond which the answer is 503
+    drain_seconds: float = Field(default=30, ge=0)  # to finish what is under way when the server is stopped
+    largest_body: int = Field(default=1 << 20, ge=1024)  # bytes
+    body_seconds: float = Field(default=10, gt=0)  # for a request to arrive whole
+    rate: float | None = Field(default=None, gt=0)  # requests a second that a key may send, unless the key says so
+    certificate: Path | None = None  # PEM, for TLS; with `certificate_key`
+    certificate_key: Path | None = None
+    origins: list[str] = []  # that browsers may call from (CORS); none by default
+    domains: list[Path] = []  # folders of further deployments, served under /domains/NAME
+
+
+class Privacy(_Table):
+    """`[privacy]`: what becomes of what is personal before it is decided on and logged."""
+
+    user: Literal["store", "hash"] = "store"
+    session: Literal["store", "hash"] = "store"
+    fields: dict[str, Literal["store", "hash", "drop"]] = {}  # of the context
+    salt: SecretStr | None = None  # keys the hashes; whoever changes it, breaks with all that was hashed before
+
+
+class Telemetry(_Table):
+    """`[telemetry]`: what tools see of the server."""
+
+    log: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: bool = True  # GET /metrics
+    traces: str | None = None  # address of an OpenTelemetry collector, such as http://localhost:4318
+    sample: float = Field(default=0.01, ge=0, le=1)  # share of requests traced, unless the caller traces them
+
+
+class Stream(_Table):
+    """`[[streams]]`: feedback that arrives by another way than HTTP."""
+
+    kind: Literal["redis", "nats"]
+    address: str  # such as redis://localhost:6379 or nats://localhost:4222
+    name: str  # of the stream
+    group: str = "bondhu"  # consumers of one group share the messages
+    password: SecretStr | None = None
+
+
+class Webhooks(_Table):
+    """`[webhooks]`: feedback that other services POST to /v1/webhooks/feedback, signed."""
+
+    key: SecretStr | None = None  # of 16 bytes or more; signs them: webhook-signature (Standard Webhooks)
+    tolerance: float = Field(default=300, gt=0)  # seconds that a signature is good for
 
 
 class Alerts(_Table):
@@ -108,6 +167,10 @@ class Settings(BaseSettings):
     release: dict[str, Any] = {}  # the rules of release.rules by name
     store: Store = Store()
     server: Server = Server()
+    privacy: Privacy = Privacy()
+    telemetry: Telemetry = Telemetry()
+    webhooks: Webhooks = Webhooks()
+    streams: list[Stream] = []
     directory: Path = Path(".")  # where bondhu.toml stands; relative paths in [store] start here
     problem: dict[str, Any] = {}
 
@@ -126,10 +189,26 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file."""
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = _secrets_read(env_settings.env_vars)
         return env_settings, init_settings
 
-    def path(self, relative: Path) -> Path:
+    def path(self, relative: Path | str) -> Path:
         return self.directory / relative
+
+
+def _secrets() -> frozenset[str]:
+    """The environment variables of settings that nobody may see."""
+    tables = {name: each.annotation for name, each in Settings.model_fields.items()}
+    return frozenset(
+        f"{PREFIX}{name}__{key}".upper()
+        for name, table in tables.items()
+        for key, field in getattr(table, "model_fields", {}).items()
+        if "SecretStr" in str(field.annotation)
+    ) | {f"{PREFIX}STREAMS"}
+
+
+SECRETS = _secrets()
 
 
 def load(directory: Path = Path("."), *, needed: bool = True) -> Settings:
@@ -165,6 +244,7 @@ def from_tables(tables: dict[str, Any], directory: Path = Path(".")) -> Settings
     except SettingsError as error:
         what = f"An environment variable cannot be read: {error}."
         raise SettingsInvalid(what, fix=f"Set one value a variable, such as {PREFIX}SERVER__PORT=9000.") from error
+    _no_written_secrets(rest, settings.server.environment)
     return settings.model_copy(update={"directory": directory, "problem": problem})  # not the environment's to say
 
 
@@ -175,6 +255,44 @@ def _known_variables(environment: Iterable[str], tables: list[str]) -> None:
         if variable.startswith(PREFIX) and separator and table not in tables:
             what = f"The environment variable {variable} names an unknown table."
             raise SettingsInvalid(what, field=variable, fix=nearest(table, tables))
+
+
+def _secrets_read(environment: Mapping[str, str | None]) -> dict[str, str | None]:
+    """BONDHU_SERVER__ADMIN_KEY_FILE=/run/secrets/key stands for the first line of that file."""
+    read = dict(environment)
+    for variable, path in environment.items():
+        name = variable.removesuffix(FROM_FILE)
+        if name == variable or name.upper() not in SECRETS or path is None:
+            continue
+        try:
+            read[name] = Path(path).read_text(encoding="utf-8").splitlines()[0]
+        except (OSError, UnicodeDecodeError, IndexError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it holds no text"
+            what = f"{variable.upper()} names {path}, which cannot be read: {why}."
+            raise SettingsInvalid(what, field=variable.upper(), value=path, fix="Name a readable file.") from error
+        del read[variable]
+    return read
+
+
+def _no_written_secrets(tables: Mapping[str, Any], environment: str) -> None:
+    """Outside of development a secret comes from the environment or from a file of its own: bondhu.toml is shared."""
+    if environment != "development" and urlsplit(str(dict(tables.get("store", {})).get("log", ""))).password:
+        fix = f"Take it out; set {PREFIX}STORE__PASSWORD, or name a file that holds it in {PREFIX}STORE__PASSWORD_FILE."
+        raise SettingsInvalid(f"The address store.log in {FILE} holds a password.", field="store.log", fix=fix)
+    for table, settings in tables.items() if environment != "development" else ():
+        for key in settings if isinstance(settings, Mapping) else ():
+            variable = f"{PREFIX}{table}__{key}".upper()
+            if variable in SECRETS:
+                what = f"The secret {table}.{key} stands in {FILE}, which does not do for {environment!r}."
+                fix = f"Take it out; set {variable}, or name a file that holds it in {variable}_FILE."
+                raise SettingsInvalid(what, field=f"{table}.{key}", fix=fix)
+    written = tables.get("streams", []) if environment != "development" else []
+    for number, stream in enumerate(written if isinstance(written, list) else []):
+        for key in ("password", "address"):
+            if key in stream and (key == "password" or "@" in urlsplit(str(stream[key])).netloc):
+                what = f"streams[{number}].{key} in {FILE} holds a password, which does not do for {environment!r}."
+                fix = f"Take it out; set all streams, as JSON, in {PREFIX}STREAMS, or a file in {PREFIX}STREAMS_FILE."
+                raise SettingsInvalid(what, field=f"streams[{number}].{key}", fix=fix)
 
 
 def _values(table: Any) -> Any:
@@ -195,10 +313,12 @@ def _explained(error: ValidationError) -> SettingsInvalid:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
-        table = Settings.model_fields[str(first["loc"][0])].annotation
+        table: Any = Stream if first["loc"][0] == "streams" else Settings.model_fields[str(first["loc"][0])].annotation
         names = list(getattr(table, "model_fields", {}))
         return SettingsInvalid(f"Unknown setting {key}.", field=key, fix=nearest(str(first["loc"][-1]), names))
-    value = None if SECRET.search(key) else first["input"]  # a secret is not shown
+    value = first["input"]
+    if SECRET.search(key) or first["type"] == "missing" or isinstance(value, Mapping | list | tuple):
+        value = None  # a secret is not shown, nor a table that one may stand in
     got = "" if value is None else f" got {value!r}"
     fix = f"Mend it in {FILE} or in {PREFIX}{key.upper().replace('.', '__')}."
     return SettingsInvalid(f"Setting {key}{got}: {first['msg']}.", field=key, value=value, fix=fix)

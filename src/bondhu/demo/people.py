@@ -10,6 +10,7 @@ from itertools import count
 import numpy as np
 
 from bondhu.app import App
+from bondhu.client import Client
 from bondhu.domains.recommendation import TRAITS
 from bondhu.domains.recommendation.planning import value_of
 from bondhu.domains.recommendation.simulator import SHAPE, Population
@@ -17,7 +18,6 @@ from bondhu.equations.intervals import student
 from bondhu.policies.floor import WithFloor
 from bondhu.registry.lifecycle import BASELINE
 from bondhu.registry.share import TRIAL
-from bondhu.serve.client import Client
 from bondhu.serve.decide import Decider, Request, Said
 from bondhu.serve.messages import Answer
 from bondhu.types import Acting, Batch, Decision, Feedback, Floats, Integers

@@ -15,6 +15,7 @@ import uvicorn
 
 from bondhu import screen
 from bondhu.app import App, open_app
+from bondhu.client import Client
 from bondhu.demo.people import (
     NEW_USERS,
     Arm,
@@ -35,7 +36,6 @@ from bondhu.ports import Deployment
 from bondhu.registry.lifecycle import BASELINE
 from bondhu.registry.memory import MemoryRegistry
 from bondhu.release.loop import Look
-from bondhu.serve.client import Client
 from bondhu.serve.decide import Decider
 from bondhu.server import make_asgi
 from bondhu.settings import FILE, load

@@ -15,6 +15,7 @@ from bondhu.errors import SettingsInvalid
 TRAINING_JOB = "rl_training"
 RELEASE_JOB = "release"
 WATCH_JOB = "watch"
+TIDY_JOB = "tidy"
 ACCEPTED_DELAY = 3600  # seconds a run may start late, after a suspended machine wakes up for instance
 
 

@@ -17,6 +17,7 @@ from bondhu.errors import BondhuError
 from bondhu.log.importers import ImportReport
 from bondhu.log.join import JoinReport
 from bondhu.monitor.doctor import Finding
+from bondhu.serve.messages import Audit
 from bondhu.train.judge import Judgement
 from bondhu.training import TrainingRun
 from bondhu.types import Estimate, Verdict
@@ -208,6 +209,29 @@ def imported(report: ImportReport) -> None:
     if report.refused:
         table("Refused", ("why", "rows"), [(why, f"{count:,}") for why, count in report.reasons.most_common()])
         table("The first of them", ("row", "reason"), [(each.number, each.reason) for each in report.refusals[:5]])
+
+
+def decided(audit: Audit) -> None:
+    """One decision, why it was made, and whether it came out again."""
+    made = audit.decision
+    facts(
+        f"Decision {made['id']}",
+        {
+            "time": moment(made["time"]),
+            "user": made["user"] or "—",
+            "context": ", ".join(f"{name} = {value}" for name, value in made["context"].items()),
+            "allowed": ", ".join(made["allowed"]),
+            "action": made["action"],
+            "probability": repr(made["probability"]),
+            "version": f"{made['version']} ({made['variant']}, given with {made['assigned']:.4g})",
+            "feedback": ", ".join(f"{each['signal']} {each['value']}" for each in audit.feedback) or "none",
+        },
+    )
+    say(audit.why)
+    if audit.replayed:
+        say("Decided again: the same action with the same probability, bit for bit.")
+    else:
+        say("Decided again, it does NOT come out the same.")
 
 
 def findings(found: Sequence[Finding]) -> None:

@@ -136,7 +136,7 @@ def versions(app: App) -> None:
 def status(app: App) -> None:
     """What is live, what the log holds and what the last trainings did."""
     name, now = app.domain.name, app.now()
-    log = app.deployment.log.summary(name)  # type: ignore[attr-defined]  # beyond the port
+    log = app.deployment.log.summary(name)
     facts(
         f"{name}",
         {

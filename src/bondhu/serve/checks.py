@@ -8,22 +8,33 @@ from typing import Any
 import numpy as np
 
 from bondhu.errors import InvalidInput, UnknownName, nearest
-from bondhu.log.checks import decode, encode, encode_lines
+from bondhu.log.checks import encode_lines
 from bondhu.ports import Domain, Signal
 from bondhu.serve.messages import LONGEST_ID, Request
-from bondhu.types import Array, Decision, Encoder
+from bondhu.types import Array, Encoder
 
 Context = Mapping[str, Any]
+FEW = 8  # contexts up to which encoding one after the other costs less than making columns
 
 
-def observed(encoder: Encoder, domain: Domain, contexts: Sequence[Context]) -> Array:
-    """What the policy sees: `[T, F]`. An error in one of many says which."""
-    if len(contexts) == 1:
+def observed(
+    encoder: Encoder,
+    domain: Domain,
+    contexts: Sequence[Context],
+    numbers: Sequence[int] | None = None,
+    lines: Sequence[bytes] | None = None,
+) -> Array:
+    """What the policy sees: `[T, F]`. `numbers`: which of many these are, for an error to say; None: one alone, or all
+    of them. `lines`: the contexts as JSON, where that is known already."""
+    if numbers is None and len(contexts) == 1:
         return encoder.one(contexts[0])[None]
-    try:
-        return encoder.many(domain.columns(encode_lines(contexts).splitlines()))
-    except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
-        return np.stack([numbered(encoder, number, each) for number, each in enumerate(contexts)])
+    if len(contexts) > FEW:
+        try:
+            return encoder.many(domain.columns(encode_lines(contexts).splitlines() if lines is None else lines))
+        except (InvalidInput, TypeError, ValueError, OverflowError):  # one of them is at fault: find out which
+            pass
+    named = zip(range(len(contexts)) if numbers is None else numbers, contexts, strict=True)
+    return np.stack([numbered(encoder, number, each) for number, each in named])
 
 
 def numbered(encoder: Encoder, number: int, context: Context) -> Array:
@@ -65,11 +76,6 @@ def check_text(name: str, value: object) -> None:
 def shortened(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
-
-
-def asked(decision: Decision) -> tuple[Any, ...]:
-    """What was asked for, as a log reads it back."""
-    return decision.domain, decision.session, decision.user, decision.allowed, decode(encode(decision.context))
 
 
 def within(value: object, signal: Signal) -> bool:

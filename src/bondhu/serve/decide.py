@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
-from typing import Any
 
-from bondhu.errors import DuplicateId, InvalidInput, UnknownName, nearest
+from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.policies.following import of_names
 from bondhu.ports import Deployment, Signal
 from bondhu.registry.lifecycle import APPLICATION, BASELINE, EXPLORED
 from bondhu.registry.share import HOLDOUT, LIVE, TRIAL, Assignment, assign
-from bondhu.serve.checks import asked, check_text, observed, open_to, shortened, within
+from bondhu.serve.checks import check_text, open_to, shortened, within
+from bondhu.serve.commit import commit
+from bondhu.serve.contexts import Contexts
 from bondhu.serve.explain import explain
-from bondhu.serve.ids import Draws, Ids, made_at
-from bondhu.serve.live import Arms, Live, masks
+from bondhu.serve.ids import Draws, Ids, made_at, uniform_of
+from bondhu.serve.live import Arms, Live
 from bondhu.serve.messages import Audit, Heard, Request, Said
+from bondhu.serve.recent import Recent
+from bondhu.serve.rows import Rows
 from bondhu.types import SESSION_CUT, SESSION_END, Acting, Decision, Feedback
 
 __all__ = ["Audit", "Decider", "Heard", "Request", "Said"]
@@ -26,8 +31,10 @@ __all__ = ["Audit", "Decider", "Heard", "Request", "Said"]
 log = logging.getLogger(__name__)
 EARLY = 3600.0  # seconds for which feedback may come before its decision
 SKEW = 60.0  # seconds by which the clock of whoever made an id may be ahead
-REMEMBERED = 100_000  # ids of each kind kept in memory, so that most feedback needs no look-up
+REMEMBERED = 100_000  # ids of decisions kept in memory, so that most feedback needs no look-up
+decision = partial(tuple.__new__, Decision)  # from all its fields in their order: half the time of naming each
 EVERYBODY = Assignment(LIVE, 1.0)
+VERSIONS = 4  # whose rows are kept: the one in force, one on trial, the rule, and one to spare
 MARK = Signal(0.0, 0.0, 1.0)  # the signals that end a session
 
 
@@ -42,24 +49,34 @@ class Decider:
     apprentice: bool = False  # follow the application's own choice, where it says so, until a version is live
     now: Callable[[], float] = time.time
     as_trained: Callable[[str | None], Acting] | None = None  # as `restore`, with the actions it was trained for
+    door: Callable[[Request], Request] | None = None  # what a request goes through before anything else sees it
     live: Live = field(init=False, repr=False)
     _ids: Ids = field(default_factory=Ids, init=False, repr=False)
+    contexts: Contexts = field(init=False, repr=False)
     _decided: Recent = field(init=False, repr=False)
-    _heard: Recent = field(init=False, repr=False)
+    _erased: Recent = field(init=False, repr=False)
+    _rows: dict[str, Rows] = field(default_factory=dict, init=False, repr=False)  # by version
 
     def __post_init__(self) -> None:
         domain = self.deployment.domain
         self.live = Live(domain.name, self.deployment.registry, self.restore, self.exploration, self.holdout)
-        self._decided, self._heard = Recent(REMEMBERED), Recent(REMEMBERED)
+        self._decided, self._erased = Recent(REMEMBERED), Recent(REMEMBERED)
+        self.contexts = Contexts(lambda: self.door is None)  # behind a door nothing stays as it was sent
         self._name, self._memo = domain.name, (self.exploration,)
+        self._uniform = uniform_of(domain.name)
         self._signals = {**domain.reward.signals, SESSION_END: MARK, SESSION_CUT: MARK}
 
     # --------------------------------------------------------------------------------------------------------- decide
 
-    def choose(self, requests: Sequence[Request]) -> list[Decision]:
-        """Decide without logging, for logging first: one call of each policy; the draw belongs to the id."""
+    def choose(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
+        """Decide without logging, for logging first: one call of each policy; the draw belongs to the id.
+
+        `wait` until a version that is newly in force is loaded; else those at hand decide meanwhile.
+        """
+        if self.door is not None:
+            requests = [*map(self.door, requests)]
         now = self.now()
-        arms = self.live.arms(now)
+        arms = self.live.arms(now) if wait else self.live.at_hand(now)
         ids = self._identities(requests, now)
         if arms.step is None and arms.holdout is None:
             return self._in_force(arms.live, requests, ids, now, EVERYBODY)
@@ -101,7 +118,7 @@ class Decider:
     ) -> list[Decision]:
         """The decisions of the live version; an apprentice follows the application's own choice until there is one."""
         following = self.apprentice and live.version == BASELINE
-        own = [row for row, each in enumerate(requests) if following and each.default is not None]
+        own = [row for row, each in enumerate(requests) if each.default is not None] if following else []
         if not own:
             return self._decide(live, requests, ids, now, assignment)
         others = sorted(set(range(len(requests))) - set(own))
@@ -130,31 +147,60 @@ class Decider:
     def _decide(
         self, acting: Acting, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment
     ) -> list[Decision]:
-        observation = observed(acting.encoder, self.deployment.domain, [each.context for each in requests])
-        allowed, names = masks(acting.actions, [open_to(self.deployment.domain, each) for each in requests])
-        choice = acting.policy.sample(observation, allowed, Draws(self._name, ids))
-        memos = [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo)
-        rows = zip(requests, ids, names, choice.action.tolist(), choice.probability.tolist(), memos, strict=False)
-        domain, actions, version = self._name, acting.actions, acting.version
+        """The decisions of one version: the row of each context, and what its id draws from that."""
+        rows = self._rows_of(acting)
+        if not rows.by_row:
+            return self._sampled(rows, requests, ids, now, assignment)
+        domain, actions, version, memo, uniform = self._name, acting.actions, acting.version, self._memo, self._uniform
         variant, assigned = assignment
-        return [
-            Decision(
-                id_,
-                domain,
-                asked.session or asked.user or id_,
-                asked.user,
-                now,
-                asked.context,
-                could,
-                actions[did],
-                chance,
-                memo,
-                version,
-                variant,
-                assigned,
+        made = []
+        for asked, id_, (sums, chances, first, last, could) in zip(requests, ids, rows.of(requests), strict=True):
+            at = bisect_right(sums, uniform(id_) * sums[last - 1], first, last)
+            session, did = asked.session or asked.user or id_, actions[at - first]
+            made.append(
+                decision(
+                    (
+                        id_,
+                        domain,
+                        session,
+                        asked.user,
+                        now,
+                        asked.context,
+                        could,
+                        did,
+                        chances[at],
+                        memo,
+                        version,
+                        variant,
+                        assigned,
+                    )
+                )
             )
-            for asked, id_, could, did, chance, memo in rows
-        ]
+        return made
+
+    def _sampled(
+        self, rows: Rows, requests: Sequence[Request], ids: Sequence[str], now: float, assignment: Assignment
+    ) -> list[Decision]:
+        """The same of a policy that draws in a way of its own."""
+        acting, asked = rows.acting, rows.asked(requests)
+        choice = acting.policy.sample(asked.observation, asked.allowed, Draws(self._name, ids))
+        memos = [(*row, self.exploration) for row in choice.memo.tolist()] if choice.memo.size else repeat(self._memo)
+        drawn = zip(choice.action.tolist(), choice.probability.tolist(), memos, strict=False)
+        made = []
+        for each, id_, could, (did, chance, memo) in zip(requests, ids, asked.names, drawn, strict=True):
+            session, action = each.session or each.user or id_, acting.actions[did]
+            facts = id_, self._name, session, each.user, now, each.context, could, action, chance, memo
+            made.append(decision((*facts, acting.version, *assignment)))
+        return made
+
+    def _rows_of(self, acting: Acting) -> Rows:
+        """What is kept of this very version: rows of one that went, or that is known by other actions now, are gone."""
+        found = self._rows.get(acting.version)
+        if found is None or found.acting is not acting:
+            if len(self._rows) >= VERSIONS:
+                self._rows.clear()
+            found = self._rows[acting.version] = Rows(acting, self.deployment.domain)
+        return found
 
     def decide(self, request: Request) -> Decision:
         """Decide and log; a retry with the same id returns the decision made first."""
@@ -166,42 +212,23 @@ class Decider:
 
     def commit(self, decisions: list[Decision], feedback: Sequence[Feedback] = ()) -> list[Decision]:
         """Log all of it or nothing. What is there already is not logged twice; returns the decisions as logged."""
-        log = self.deployment.log
-        try:
-            log.append(decisions, feedback)
-        except DuplicateId:
-            found = [self._logged(each) for each in decisions]
-            log.append(
-                [made for made, there in zip(decisions, found, strict=True) if there is None],
-                [each for each in feedback if not self._said_before(each)],
-            )
-            decisions = [there or made for made, there in zip(decisions, found, strict=True)]
-        self._decided.add({each.id: None for each in decisions})
-        self._heard.add({each.id: each for each in feedback})
+        return self.remember(commit(self.deployment.log, decisions, feedback))
+
+    def remember(self, decisions: list[Decision]) -> list[Decision]:
+        """Know that these are logged, so that their feedback needs no look-up."""
+        self._decided.add([each.id for each in decisions])
         return decisions
 
     def _identities(self, requests: Sequence[Request], now: float) -> list[str]:
         """The requests' own ids, and new ones where they have none."""
-        for each in requests:
-            if each.id is not None or each.user is not None or each.session is not None:
+        made = self._ids(len(requests), now)
+        for at, each in enumerate(requests):
+            if each.user is not None or each.id is not None or each.session is not None:
                 check_text("id", each.id)
                 check_text("user", each.user)
                 check_text("session", each.session)
-        return [each.id or made for each, made in zip(requests, self._ids(len(requests), now), strict=True)]
-
-    def _logged(self, decision: Decision) -> Decision | None:
-        """The decision that has this id already; raises DuplicateId where something else was asked for."""
-        found = self.deployment.log.find(decision.id)
-        if found is None:
-            return None
-        if asked(found[0]) != asked(decision):
-            raise DuplicateId(
-                f"Decision {decision.id!r} is there already, made for another request.",
-                field="id",
-                value=decision.id,
-                fix="Use a new id for a new request.",
-            )
-        return found[0]
+                made[at] = each.id or made[at]
+        return made
 
     # ----------------------------------------------------------------------------------------------------------- hear
 
@@ -237,7 +264,7 @@ class Decider:
         if found is not None and found[0].domain == self._name:
             return "stored"
         made, now = made_at(decision_id), self.now()
-        if found is None and made is not None and now - EARLY <= made <= now + SKEW:
+        if found is None and made is not None and now - EARLY <= made <= now + SKEW and decision_id not in self._erased:
             return "waiting"
         raise UnknownName(
             f"No decision {decision_id!r}.",
@@ -245,6 +272,22 @@ class Decider:
             value=decision_id,
             fix="Send the id that the decision came with.",
         )
+
+    def forget(self, identities: Iterable[str]) -> None:
+        """These decisions were erased: what is said of them from now on is refused."""
+        gone = list(identities)
+        self._decided.discard(gone)
+        self._erased.add(gone)
+        self._forget_contexts()
+
+    def forget_all(self) -> None:
+        """Somebody was erased, perhaps by another process: whatever is remembered of anybody is looked up again."""
+        self._decided.clear()
+        self._forget_contexts()
+
+    def _forget_contexts(self) -> None:
+        self._rows.clear()  # contexts are known by them
+        self.contexts.forget()
 
     def remembers(self, decision_id: str) -> bool:
         """Whether the decision is known to be there without looking it up."""
@@ -269,22 +312,6 @@ class Decider:
             )
         return float(value)
 
-    def _said_before(self, feedback: Feedback) -> bool:
-        """Whether the same was said under this id; raises DuplicateId where it was something else."""
-        found = self.deployment.log.find(feedback.decision_id)
-        earlier = [each for each in found[1] if each.id == feedback.id] if found else []
-        before = earlier[0] if earlier else self._heard.get(feedback.id)
-        if before is None:
-            return False
-        if before._replace(time=feedback.time) != feedback:
-            raise DuplicateId(
-                f"Feedback {feedback.id!r} is there already and says something else.",
-                field="id",
-                value=feedback.id,
-                fix="Use a new id, and `replaces` to revise what was said.",
-            )
-        return True
-
     # -------------------------------------------------------------------------------------------------------- explain
 
     def explain(self, decision_id: str) -> Audit:
@@ -297,26 +324,8 @@ class Decider:
         return explain(*found, lambda version: self._then(version, found[0].allowed))
 
     def _then(self, version: str | None, allowed: Sequence[str]) -> Acting:
-        """The version as it acted: among the actions it was trained for, unless newer ones were allowed."""
+        """The version as it acted: among the actions it was trained for, unless newer ones were allowed, or in another
+        order."""
         trained = (self.as_trained or self.restore)(version)
-        return trained if set(allowed) <= set(trained.actions) else self.restore(version)
-
-
-class Recent:
-    """The latest entries by id: at least `size` of them, at most twice as many."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._young: dict[str, Any] = {}
-        self._old: dict[str, Any] = {}
-
-    def add(self, entries: Mapping[str, Any]) -> None:
-        self._young.update(entries)
-        if len(self._young) > self._size:
-            self._young, self._old = {}, self._young
-
-    def __contains__(self, identity: str) -> bool:
-        return identity in self._young or identity in self._old
-
-    def get(self, identity: str) -> Any:
-        return self._young.get(identity) or self._old.get(identity)
+        ordered = [name for name in trained.actions if name in allowed] == list(allowed)
+        return trained if ordered else self.restore(version)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bondhu.errors import BondhuError
+from bondhu.policies.floor import WithFloor
+from bondhu.policies.following import of_names
 from bondhu.registry.lifecycle import APPLICATION, BASELINE, EXPLORED
 from bondhu.serve.ids import Draws
 from bondhu.serve.live import Live, masks
 from bondhu.serve.messages import Audit, Candidate, Moved
-from bondhu.types import Acting, Array, Decision, Feedback
+from bondhu.types import Acting, Array, Decision, Feedback, Policy
 
 NORMAL_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 
@@ -24,7 +25,7 @@ def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str
         own = decision.version == APPLICATION
         why = f"The application would have done {decision.action!r} by itself: the apprentice followed."
         tried = f"The apprentice explored {decision.action!r} instead of the application's own choice."
-        return Audit(decision._asdict(), [], not own, why if own else tried, False, feedback)
+        return Audit(decision._asdict(), [], not own, why if own else tried, followed_again(decision), feedback)
     try:
         acting = restore(None if decision.version == BASELINE else decision.version)
         candidates, replayed = decided_again(decision, acting)
@@ -40,14 +41,12 @@ def explain(decision: Decision, said: Sequence[Feedback], restore: Callable[[str
 
 
 def decided_again(decision: Decision, acting: Acting) -> tuple[list[Candidate], bool]:
-    """Every action that was allowed, and whether the draw gives the same action with the same probability."""
-    exploration = decision.memo[-1] if decision.memo else 0.0  # the decider logs it behind the policy's own memo
+    """Every action that was allowed, and whether the draw gives the same action with the same probability, bit for
+    bit."""
     observation = acting.encoder.one(decision.context)[None]
     allowed, _ = masks(acting.actions, [decision.allowed])
-    policy = Live.explored(acting, exploration).policy
-    choice = policy.sample(observation, allowed, Draws(decision.domain, [decision.id]))
-    same = acting.actions[int(choice.action[0])] == decision.action
-    same = same and math.isclose(float(choice.probability[0]), decision.probability, rel_tol=1e-9)
+    policy = Live.explored(acting, exploration(decision)).policy
+    same = drawn_again(decision, policy, acting.actions, observation)
     probabilities = policy.distribution(observation, allowed)[0].tolist()
     known = believed(acting, observation)
     candidates = [
@@ -56,6 +55,30 @@ def decided_again(decision: Decision, acting: Acting) -> tuple[list[Candidate], 
         if name in decision.allowed
     ]
     return candidates, same
+
+
+def followed_again(decision: Decision) -> bool:
+    """The same of an apprentice's decision. The log does not say what the application would have done where another
+    action was explored: then it must have been one of those that make this draw."""
+    could = decision.allowed
+    defaults = (
+        [decision.action] if decision.version == APPLICATION else [each for each in could if each != decision.action]
+    )
+    rate, nothing = exploration(decision), np.zeros((1, 0))
+    policies = [of_names([each], could) for each in defaults]
+    return any(drawn_again(decision, WithFloor(each, rate) if rate else each, could, nothing) for each in policies)
+
+
+def drawn_again(decision: Decision, policy: Policy, actions: tuple[str, ...], observation: Array) -> bool:
+    """Whether the number that belongs to the decision's id draws the action with the probability that was logged."""
+    allowed, _ = masks(actions, [decision.allowed])
+    choice = policy.sample(observation, allowed, Draws(decision.domain, [decision.id]))
+    return actions[int(choice.action[0])] == decision.action and float(choice.probability[0]) == decision.probability
+
+
+def exploration(decision: Decision) -> float:
+    """The share of random decisions: the decider logs it behind the policy's own memo."""
+    return decision.memo[-1] if decision.memo else 0.0
 
 
 def believed(acting: Acting, observation: Array) -> list[tuple[float | None, ...]]:

@@ -1,164 +1,198 @@
-"""The routes that every request of an app takes: plain ASGI and msgspec in front of the framework, for speed."""
+"""The routes that every request of an app takes: plain ASGI and msgspec in front of the framework, for speed.
+
+One request for a decision, from its bytes to its answer:
+
+1. `Hot.__call__` lets it in, reads the body and decodes it to a `Request` (`Contexts`); it joins its turn of the event
+   loop (`Turn`) and waits.
+2. When the loop comes round, `Decider.choose` makes a `Decision` for each request of that turn: which versions act
+   (`Live`), who is given which (`registry.share`), what the version does in this context (`Rows`), and what the
+   decision's id draws from that (`ids.uniform_of`).
+3. `Writer.submit` has them committed, all of a turn together. Then each request is answered, or told its own error.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
 
 import msgspec
 
-from bondhu.errors import BondhuError, InvalidInput, StoreError
-from bondhu.serve.decide import Decider
+from bondhu.access import DECIDE
+from bondhu.access.acts import Where
+from bondhu.errors import InvalidInput, Unauthorized
+from bondhu.serve.hearing import hear
 from bondhu.serve.messages import (
     LARGEST_BATCH,
     Answer,
     Answers,
     Heard,
     HeardMany,
-    Malformed,
     Problem,
-    Refusal,
     Request,
-    Requests,
     Said,
     SaidMany,
-    TooLarge,
-    mistake,
-    plain,
-    problem,
+    Sent,
+    SentMany,
 )
-from bondhu.serve.writer import Writer
+from bondhu.serve.parts import NoMeter, Parts
+from bondhu.serve.replies import (
+    UNKNOWN,
+    Application,
+    Headers,
+    Message,
+    Receive,
+    Send,
+    Shape,
+    decoder,
+    knocks,
+    refused,
+    request_id,
+    respond,
+    whole,
+)
+from bondhu.serve.turn import Turn
 from bondhu.types import Decision, Feedback
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
-Shape = TypeVar("Shape", bound=msgspec.Struct)
-
-LARGEST_BODY = 1 << 20  # bytes
-encode = msgspec.json.Encoder(enc_hook=plain).encode
-log = logging.getLogger(__name__)
+Told = tuple[int, msgspec.Struct]  # status and body
+Handler = Callable[[bytes], Awaitable[Told]]
 
 
 class Hot:
     """Answers decide and feedback; hands everything else to the application behind it."""
 
-    def __init__(self, behind: Application, decider: Decider, writer: Writer) -> None:
-        self._behind, self._decider, self._writer = behind, decider, writer
-        self._routes = {
-            "/v1/decide": reading(Request, self._decide),
-            "/v1/decide/batch": reading(Requests, self._decide_many),
+    def __init__(self, behind: Application, parts: Parts) -> None:
+        self._behind, self._decider, self._writer = behind, parts.decider, parts.writer
+        self._submit = parts.writing.submit
+        self._admit, self._acts = parts.access.admit, parts.acts
+        self._meter = None if isinstance(parts.meter, NoMeter) else parts.meter
+        self._stored = Turn(self._store, lambda feedback, _: [*map(stored, feedback)])
+        self._found = Turn(self._look_up, lambda _, standings: standings)
+        self.routes = {
+            "/v1/decide": self._deciding(),
+            "/v1/decide/batch": reading(SentMany, self._decide_many),
             "/v1/feedback": reading(Said, self._feedback),
             "/v1/feedback/batch": reading(SaidMany, self._feedback_many),
         }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        route = self.routes.get(scope["path"]) if scope["type"] == "http" else None
         if route is None:
             await self._behind(scope, receive, send)
-        elif scope["method"] != "POST":
-            wrong = Problem("method_not_allowed", f"{scope['path']} does not take {scope['method']}.", fix="Use POST.")
-            await respond(send, 405, Refusal(wrong), ((b"allow", b"POST"),))
-        else:
-            try:
+            return
+        began = perf_counter()
+        answer: msgspec.Struct
+        headers: Headers = ()
+        try:
+            if scope["method"] != "POST":
+                status, answer, headers = not_taken(scope)
+            else:
+                self._admit(scope["headers"], DECIDE)
                 status, answer = await route(await whole(receive))
-                await respond(send, status, answer)
-            except Exception as error:
-                await respond(send, *refused(error))
+        except Exception as error:
+            self.noted(scope, error)
+            status, answer, headers = refused(error)
+        await respond(send, status, answer, headers)  # outside: what goes wrong with an answer has no second one
+        self.count(scope["path"], status, perf_counter() - began)
 
-    async def _decide(self, request: Request) -> tuple[int, msgspec.Struct]:
-        decisions = await self._writer.submit(self._decider.choose([request]))
-        return 200, answer(decisions[0])
+    def begin(self, path: str, headers: Headers, body: bytes) -> Awaitable[Told]:
+        """The same of a request that is whole already, to be answered by somebody else (`serve.direct`)."""
+        self._admit(headers, DECIDE)
+        return self.routes[path](body)
 
-    async def _decide_many(self, many: Requests) -> tuple[int, msgspec.Struct]:
+    def noted(self, scope: Mapping[str, Any], error: Exception) -> None:
+        """Have an administrator's key that was refused noted in the audit log, in a thread."""
+        if isinstance(error, Unauthorized) and knocks(scope["headers"]):
+            client = scope.get("client")
+            where, what = Where(str(client[0]) if client else "unknown", request_id()), f"POST {scope['path']}"
+            asyncio.get_running_loop().run_in_executor(None, self._acts.note, UNKNOWN, what, {}, error.status, where)
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        if self._meter:
+            self._meter.answered(path, status, seconds)
+
+    # --------------------------------------------------------------------------------------------------------- decide
+
+    def _deciding(self) -> Handler:
+        """One decision from the bytes of a request."""
+        decode, read, join = decoder(Sent), self._decider.contexts.request, Turn(self._decided, self._answers)
+
+        def handle(body: bytes) -> Awaitable[Told]:
+            return join(read(decode(body)))
+
+        return handle
+
+    def _decided(self, requests: list[Request]) -> asyncio.Future[list[Decision]]:
+        """Decisions on all the requests of a turn, on their way to the log."""
+        return self._submit(self._decider.choose(requests, wait=False))
+
+    def _answers(self, _: list[Request], decisions: list[Decision]) -> list[Told]:
+        return [(200, answer(each)) for each in self._decider.remember(decisions)]
+
+    async def _decide_many(self, many: SentMany) -> Told:
         limited("requests", many.requests)
         if not many.requests:
             return 200, Answers([])
-        decisions = await self._writer.submit(self._decider.choose(many.requests))
+        decisions = self._decider.remember(await self._decided(self._decider.contexts.requests(many.requests)))
         return 200, Answers([answer(each) for each in decisions])
 
-    async def _feedback(self, said: Said) -> tuple[int, msgspec.Struct]:
+    # ------------------------------------------------------------------------------------------------------- feedback
+
+    def _feedback(self, said: Said) -> Awaitable[Told]:
         feedback = self._decider.checked(said)
         known = self._decider.remembers(feedback.decision_id)
-        status = "stored" if known else await asyncio.to_thread(self._decider.standing, feedback.decision_id)
-        await self._writer.submit([], [feedback])
-        return 202 if status == "waiting" else 200, Heard(feedback.id, feedback.decision_id, status)
+        return self._stored(feedback) if known else self._looked_up(feedback)
 
-    async def _feedback_many(self, many: SaidMany) -> tuple[int, msgspec.Struct]:
+    async def _looked_up(self, feedback: Feedback) -> Told:
+        """Of a decision that is not remembered."""
+        status = await self._found(feedback.decision_id)
+        if isinstance(status, Exception):
+            raise status
+        told = await self._stored(feedback)
+        return (202, Heard(feedback.id, feedback.decision_id, status)) if status == "waiting" else told
+
+    def _store(self, feedback: list[Feedback]) -> asyncio.Future[list[Decision]]:
+        """All the feedback of a turn, on its way to the log."""
+        return self._submit([], feedback)
+
+    def _look_up(self, identities: list[str]) -> asyncio.Future[list[str | Exception]]:
+        """How decisions stand that are not remembered: the log is asked in a thread, once for all of a turn."""
+        return asyncio.get_running_loop().run_in_executor(None, self._standings, identities)
+
+    def _standings(self, identities: Sequence[str]) -> list[str | Exception]:
+        return [self._standing(each) for each in identities]
+
+    def _standing(self, identity: str) -> str | Exception:
+        try:
+            return self._decider.standing(identity)
+        except Exception as error:
+            return error
+
+    async def _feedback_many(self, many: SaidMany) -> Told:
         limited("feedback", many.feedback)
-        judged = await asyncio.to_thread(lambda: [self._judged(each) for each in many.feedback])
-        good = [feedback for feedback, _ in judged if feedback is not None]
-        failed: dict[int, Exception] = {}
-        try:
-            await self._writer.submit([], good)
-        except InvalidInput:  # one of them is at fault: each for itself
-            singly = [self._writer.submit([], [each]) for each in good]
-            outcomes = await asyncio.gather(*singly, return_exceptions=True)
-            failed = {id(row): each for row, each in zip(good, outcomes, strict=True) if isinstance(each, Exception)}
-        return 200, HeardMany([refusal(told, failed[id(row)]) if id(row) in failed else told for row, told in judged])
-
-    def _judged(self, said: Said) -> tuple[Feedback | None, Heard]:
-        """The feedback to log and what to tell of it, or None and why it is refused."""
-        try:
-            feedback = self._decider.checked(said)
-            return feedback, Heard(feedback.id, feedback.decision_id, self._decider.standing(feedback.decision_id))
-        except BondhuError as error:
-            return None, refusal(said, error)
+        return 200, HeardMany(await hear(self._decider, self._writer, many.feedback))
 
 
-def reading(
-    shape: type[Shape], handler: Callable[[Shape], Awaitable[tuple[int, msgspec.Struct]]]
-) -> Callable[[bytes], Awaitable[tuple[int, msgspec.Struct]]]:
+def stored(feedback: Feedback) -> Told:
+    return 200, Heard(feedback.id, feedback.decision_id, "stored")
+
+
+def reading(shape: type[Shape], handler: Callable[[Shape], Awaitable[Told]]) -> Handler:
     """A handler of bytes from a handler of their content."""
-    decode = msgspec.json.Decoder(shape).decode
+    decode = decoder(shape)
 
-    def handle(body: bytes) -> Awaitable[tuple[int, msgspec.Struct]]:
-        try:
-            return handler(decode(body))
-        except msgspec.ValidationError as error:
-            raise mistake(error, shape) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(f"The body is not JSON that can be read: {error}.", fix="Send one JSON object.") from None
+    def handle(body: bytes) -> Awaitable[Told]:
+        return handler(decode(body))
 
     return handle
 
 
-async def whole(receive: Receive) -> bytes:
-    """The whole body, up to the limit."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False) and len(body) <= LARGEST_BODY:
-        message = await receive()
-        body += message.get("body", b"")
-    if len(body) > LARGEST_BODY:
-        raise TooLarge(f"The body has more than {LARGEST_BODY} bytes.", fix="Send less at a time.")
-    return body
-
-
-async def respond(send: Send, status: int, answer: msgspec.Struct, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """One JSON answer."""
-    body = encode(answer)
-    length = (b"content-length", b"%d" % len(body))
-    start = {"type": "http.response.start", "status": status}
-    await send({**start, "headers": [(b"content-type", b"application/json"), length, *headers]})
-    await send({"type": "http.response.body", "body": body})
-
-
-def refused(error: Exception) -> tuple[int, Refusal, tuple[tuple[bytes, bytes], ...]]:
-    """Status, body and headers for what went wrong; what nobody foresaw is logged, not told."""
-    if isinstance(error, BondhuError):
-        again = ((b"retry-after", b"1"),) if isinstance(error, StoreError) and error.status == 503 else ()
-        return error.status, Refusal(problem(error)), again
-    log.error("A request failed in a way nobody foresaw.", exc_info=error)
-    return 500, Refusal(Problem("internal_error", "The server failed.", fix="Its log says why.")), ()
-
-
-def refusal(row: Said | Heard, error: Exception) -> Heard:
-    """What is told of one feedback of a batch that was not stored."""
-    return Heard(row.id, row.decision_id, "refused", msgspec.to_builtins(refused(error)[1].error))
+def not_taken(scope: Message) -> tuple[int, Problem, Headers]:
+    """The answer to another method than POST."""
+    what = f"{scope['path']} does not take {scope['method']}."
+    wrong = Problem("Method not allowed", 405, "method_not_allowed", what, fix="Use POST.")
+    return 405, wrong, ((b"allow", b"POST"),)
 
 
 def limited(name: str, items: Sequence[Any]) -> None:

@@ -4,10 +4,13 @@ damaged."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from threading import Lock
+from itertools import count
+from threading import Lock, Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +35,28 @@ class Arms(NamedTuple):
     holdout: Acting | None = None
 
 
+class Followed(NamedTuple):
+    """What the history says, followed. Put in place at once, so that no decision sees half of a change."""
+
+    read: int  # which reading of the history this follows; a later one is not replaced by an earlier one
+    events: Sequence[Event]
+    arms: Arms
+    problem: str | None = None  # why the version in force is not the one that acts
+    retry: float = math.inf  # seconds; when what failed is tried again
+
+
+class Reading(NamedTuple):
+    """The history as it was found."""
+
+    number: int  # ascending
+    events: Sequence[Event]
+    problem: str | None = None  # why it could not be read
+
+    def same(self, followed: Followed, now: float) -> bool:
+        """Whether nothing was recorded since, and nothing is to be tried again."""
+        return self.events is followed.events and self.problem is None and now < followed.retry
+
+
 @dataclass
 class Live:
     """The versions in force, with exploration on top."""
@@ -41,70 +66,131 @@ class Live:
     restore: Callable[[str | None], Acting]  # None: the baseline
     exploration: float  # share of decisions made at random
     holdout: float = 0.0  # share of people who always meet the rule
-    problem: str | None = field(default=None, init=False)  # why the version in force is not the one that acts
-    _followed: tuple[Sequence[Event] | None, Arms | None] = field(default=(None, None), init=False, repr=False)
-    _retry: float = field(default=0.0, init=False, repr=False)  # seconds; when a failed load is tried again
-    _loading: Lock = field(default_factory=Lock, init=False, repr=False)
+    _followed: Followed = field(init=False, repr=False)
+    _readings: Iterator[int] = field(default_factory=count, init=False, repr=False)
+    _loading: Lock = field(default_factory=Lock, init=False, repr=False)  # one thread loads, others wait or go on
+    _placing: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.arms(0.0)
+        self._followed = self._follow(self._read(()), None, 0.0)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the version in force is not the one that acts."""
+        return self._followed.problem
 
     def acting(self, now: float) -> Acting:
         """The version in force; where it cannot be loaded, the last good one, or else the baseline."""
         return self.arms(now).live
 
     def arms(self, now: float) -> Arms:
-        """All that decide now. They are replaced together, so that no decision sees half of a change."""
-        try:
-            events = self.registry.events(self.domain)  # the same object until something is recorded
-            followed, arms = self._followed  # one tuple: another thread may be putting the next one there
-            if arms is not None and events is followed and (not self.problem or now < self._retry):
-                return arms
-            with self._loading:
-                events = self.registry.events(self.domain)
-                self.problem = None
-                arms = self._loaded(events, self._followed[1], now)
-                self._followed = events, arms
-                return arms
-        except Exception as error:  # whatever it is, people get a decision, and it is tried again
-            self._complain(error, now)
-        followed, arms = self._followed
-        if arms is None:
-            arms = self._loaded((), None, now)
-            self._followed = followed, arms
-        return arms
+        """All that decide now. What is newly in force is loaded before this returns."""
+        followed = self._followed
+        if self._read(followed.events).same(followed, now):
+            return followed.arms
+        with self._loading:
+            followed = self._followed
+            return self._place(self._next(self._read(followed.events), followed, now))
 
-    def _loaded(self, events: Sequence[Event], before: Arms | None, now: float) -> Arms:
+    def at_hand(self, now: float) -> Arms:
+        """As `arms`, but those at hand go on while a thread loads what is newly in force: for the event loop. What
+        needs no loading, such as a rollback to the rule, holds at once."""
+        followed = self._followed
+        reading = self._read(followed.events)
+        if reading.same(followed, now):
+            return followed.arms
+        if reading.problem or _wanted(reading.events, self.holdout) <= {*_known(followed.arms), BASELINE}:
+            return self._place(self._next(reading, followed, now))
+        if not self._loading.locked():
+            Thread(target=self.arms, args=(now,), name="bondhu-loading", daemon=True).start()
+        return followed.arms
+
+    def _read(self, before: Sequence[Event]) -> Reading:
+        """The history: the same object until something is recorded. Where it cannot be read, that before, and why."""
+        number = next(self._readings)
+        try:
+            return Reading(number, self.registry.events(self.domain))
+        except Exception as error:  # whatever it is, people get a decision, and it is tried again
+            return Reading(number, before, _said(error))
+
+    def _place(self, followed: Followed) -> Arms:
+        """Follow this from now on, unless another thread read the history later and was sooner to follow it."""
+        with self._placing:
+            if followed.read >= self._followed.read:
+                self._followed = followed
+            return self._followed.arms
+
+    def _next(self, reading: Reading, before: Followed, now: float) -> Followed:
+        """What follows from the history; all stays as it was where that cannot be found out."""
+        problem = reading.problem
+        if problem is None:
+            try:
+                return self._follow(reading, before, now)
+            except Exception as error:  # not even the rule can act
+                problem = _said(error)
+        return before._replace(read=reading.number, events=reading.events, problem=problem, retry=now + RETRY)
+
+    def _follow(self, reading: Reading, before: Followed | None, now: float) -> Followed:
         """What the events say, each version loaded once; the last good one stays where the next cannot be loaded."""
-        known = {each.version: each for each in (before or ()) if isinstance(each, Acting)}
+        number, events, problem = reading
+        known = _known(before.arms) if before else {}
+        problems = [problem] if problem else []
+
+        def ready(name: str) -> Acting | None:
+            try:
+                if name in known:
+                    return known[name]
+                return self.explored(warmed(self.restore(None if name == BASELINE else name)), self.exploration)
+            except Exception as error:
+                problems.append(_said(error))
+                return None
+
         traffic = lifecycle.traffic(events)
-        live = self._ready(traffic.live or BASELINE, known, now)
-        if live is None and before is not None and before.live.version == lifecycle.previous(events):
-            live = before.live  # what was taken back does not go on for want of what it was taken back to
-        rule = self._ready(BASELINE, known, now) if self.holdout or live is None else None
+        live = ready(traffic.live or BASELINE)
+        if live is None and before is not None and before.arms.live.version == lifecycle.previous(events):
+            live = before.arms.live  # what was taken back does not go on for want of what it was taken back to
+        rule = ready(BASELINE) if self.holdout or live is None else None
         if live is None:
             live = rule or self.explored(self.restore(None), self.exploration)
         step = traffic.step if traffic.step and traffic.step.share else None
-        trial = self._ready(step.version, known, now) if step else None
-        return Arms(live, step, trial, rule if self.holdout else None)
-
-    def _ready(self, name: str, known: dict[str, Acting], now: float) -> Acting | None:
-        if name in known:
-            return known[name]
-        try:
-            return self.explored(self.restore(None if name == BASELINE else name), self.exploration)
-        except Exception as error:
-            self._complain(error, now)
-            return None
-
-    def _complain(self, error: Exception, now: float) -> None:
-        self.problem, self._retry = str(error) or type(error).__name__, now + RETRY
-        log.warning("The version in force cannot act: %s", error)
+        trial = ready(step.version) if step else None
+        arms = Arms(live, step, trial, rule if self.holdout else None)
+        unsettled = (problems[-1], now + RETRY) if problems else ()
+        return Followed(number, events, arms, *unsettled)
 
     @staticmethod
     def explored(acting: Acting, rate: float) -> Acting:
         """The version with a floor of exploration under it."""
         return acting._replace(policy=WithFloor(acting.policy, rate)) if rate else acting
+
+
+def warmed(acting: Acting) -> Acting:
+    """The version after it has decided once for nobody, alone and among others: what it imports or compiles for that is
+    there before the first request."""
+    for rows in (1, 2):
+        with suppress(Exception):  # it may still decide for others; who cannot is replaced decision by decision
+            space = acting.encoder.space
+            seen = np.zeros((rows, *(space.shape or ())), space.dtype)
+            acting.policy.distribution(seen, np.ones((rows, len(acting.actions)), np.bool_))
+    return acting
+
+
+def _wanted(events: Sequence[Event], holdout: float) -> set[str]:
+    """The versions that decide for somebody."""
+    traffic = lifecycle.traffic(events)
+    step = {traffic.step.version} if traffic.step and traffic.step.share else set()
+    return {traffic.live or BASELINE, *({BASELINE} if holdout else ()), *step}
+
+
+def _known(arms: Arms) -> dict[str, Acting]:
+    """The versions that are loaded, by name."""
+    return {each.version: each for each in arms if isinstance(each, Acting)}
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, in words; also told to whoever reads the log of the program."""
+    log.warning("The version in force cannot act: %s", error)
+    return str(error) or type(error).__name__
 
 
 @lru_cache(maxsize=1024)

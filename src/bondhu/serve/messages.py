@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bondhu.errors import BondhuError, InvalidInput, nearest
+from bondhu.errors import BondhuError, Busy, InvalidInput, StoreError, nearest
 
 LARGEST_BATCH = 1_000  # items; more of them would make single decisions wait
 LONGEST_ID = 128  # characters
+LONGEST_TEXT = 600  # characters of a problem's detail: nobody gets back all that they sent
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +25,17 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
     allowed: Sequence[str] | None = None  # default: every action
     default: str | None = None  # what your application would do by itself: an apprentice follows and learns it
+
+
+class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Request` as it comes over the wire, its context unread (`serve.contexts`)."""
+
+    context: msgspec.Raw
+    id: str | None = None
+    session: str | None = None
+    user: str | None = None
+    allowed: Sequence[str] | None = None
+    default: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,6 +51,12 @@ class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask for many decisions: all of them are made, or none."""
 
     requests: list[Request]
+
+
+class SentMany(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`Requests` likewise."""
+
+    requests: list[Sent]
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -87,6 +105,29 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unproven: bool = False  # release whatever the gate says
 
 
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a new API key is to be."""
+
+    name: str  # whose it is, for the history and the audit log
+    role: str  # reader, app, operator or admin
+    everywhere: bool = False  # for all domains of the server; default: this one alone
+    days: float | None = None  # that it is good for; null: until it is revoked
+    rate: float | None = None  # requests a second; null: as the server's settings say
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Replace an API key by a new one like it."""
+
+    grace: float = 86_400.0  # seconds for which the old one is good as well
+
+
+class MadeKey(msgspec.Struct, frozen=True):
+    """A new API key. Its text is told this once and never again."""
+
+    text: str
+    key: Mapping[str, Any]
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """One action that could have been taken."""
 
@@ -119,25 +160,32 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong and what to do."""
+    """What is wrong and what to do: problem details as in RFC 9457. The shape of every error."""
 
-    code: str
-    message: str
+    title: str  # what kind of trouble, in words
+    status: int  # of HTTP
+    code: str  # what kind of trouble, for programs
+    detail: str  # what is wrong this time
     field: str | None = None
     value: Any = None
     fix: str = ""
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """The shape of every error."""
-
-    error: Problem
+    type: str = "about:blank"
 
 
 class Malformed(InvalidInput):
     """The body is not JSON. Send one JSON object, encoded as UTF-8."""
 
     status = 400
+
+
+class Cut(Malformed):
+    """The body did not arrive whole. Send it again."""
+
+
+class TooSlow(InvalidInput):
+    """The body took too long to arrive. Send it faster, or less at a time."""
+
+    status = 408
 
 
 class TooLarge(InvalidInput):
@@ -147,9 +195,12 @@ class TooLarge(InvalidInput):
 
 
 def problem(error: BondhuError) -> Problem:
-    """An exception as it is told to the caller."""
-    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
-    return Problem(code, error.what, error.field, _shown(error.value), error.fix)
+    """An exception as it is told to the caller, who need not know where the stores are."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+    title, code = words.capitalize(), words.replace(" ", "_")
+    told = type(error)() if isinstance(error, StoreError) and not isinstance(error, Busy) else error
+    what, field, fix = (each and each[:LONGEST_TEXT] for each in (told.what, told.field, told.fix))
+    return Problem(title, error.status, code, what or "", field, _shown(told.value), fix or "")
 
 
 def mistake(error: Exception, shape: type[msgspec.Struct]) -> InvalidInput:
@@ -168,7 +219,7 @@ def mistake(error: Exception, shape: type[msgspec.Struct]) -> InvalidInput:
 
 
 def _inner(shape: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    inner: dict[type[msgspec.Struct], type[msgspec.Struct]] = {Requests: Request, SaidMany: Said}
+    inner: dict[type[msgspec.Struct], type[msgspec.Struct]] = {Requests: Request, SentMany: Sent, SaidMany: Said}
     return inner.get(shape, shape)
 
 

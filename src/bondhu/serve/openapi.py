@@ -3,38 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import msgspec
 
+from bondhu.access import DECIDE, PERMISSIONS, WITHOUT_KEYS
+from bondhu.access.keys import LONGEST_NAME
 from bondhu.ports import Domain
 from bondhu.serve.messages import (
+    LARGEST_BATCH,
+    LONGEST_ID,
     Answer,
     Answers,
     Audit,
     Heard,
     HeardMany,
+    MadeKey,
+    NewKey,
     Order,
-    Refusal,
+    Problem,
     Request,
     Requests,
+    Rotation,
     Said,
     SaidMany,
 )
+from bondhu.types import SESSION_CUT, SESSION_END
 
 ID = "0199b0a4-7c00-7000-8000-000000000001"
-HELD = {400: "Not JSON", 413: "Too large", 422: "Not what was declared", 503: "Busy: try again"}
+REFUSALS = {401: "No key, or one that is not known", 403: "The key is not for this", 429: "The key sends too much"}
+TAKES_JSON = {400: "Not JSON", 408: "Too slow", 413: "Too large", 422: "Not what was declared"}
+HELD = {**TAKES_JSON, 503: "Busy: try again"}
+SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "bd_..., see docs/security.md"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key"},
+    "AdminKey": {"type": "apiKey", "in": "header", "name": "X-Admin-Key", "description": "That of the settings"},
+}
+KEYED: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]  # any one of them
+PROBLEM = "application/problem+json"
 REFERENCE = "#/components/schemas/{name}"
 
 
-def document(cold: Mapping[str, Any], domain: Domain) -> dict[str, Any]:
-    """The framework's own document of the cold routes with the hot ones and all shapes added."""
+Permissions = Mapping[tuple[str, str], str]  # what a route needs, by method and path
+
+
+OPERATIONS: Mapping[type[msgspec.Struct], str] = {
+    Request: "decide",
+    Requests: "decide_batch",
+    Said: "feedback",
+    SaidMany: "feedback_batch",
+}  # of the hot routes, by what they take
+
+
+def document(cold: Mapping[str, Any], domain: Domain, permissions: Permissions, *, keys: bool) -> dict[str, Any]:
+    """The framework's own document of the cold routes with the hot ones and all shapes added; `keys`: whether deciding
+    needs one."""
     (_, shapes) = msgspec.json.schema_components(
-        [Request, Requests, Answers, Said, SaidMany, HeardMany, Audit, Order, Refusal], ref_template=REFERENCE
+        [Request, Requests, Answers, Said, SaidMany, HeardMany, Audit, Order, NewKey, Rotation, MadeKey, Problem],
+        ref_template=REFERENCE,
     )
     shapes["Request"]["properties"]["context"] = context_schema(domain)
-    components = {**cold.get("components", {}), "schemas": {**shapes}}
-    return {**cold, "paths": {**hot(domain), **cold["paths"]}, "components": components}
+    bounded(shapes, domain)
+    schemas = {**cold.get("components", {}).get("schemas", {}), **shapes}
+    components = {**cold.get("components", {}), "schemas": schemas, "securitySchemes": SCHEMES}
+    first = hot(domain)
+    paths: dict[str, Any] = {**first, **cold["paths"]}
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            permission = DECIDE if path in first else permissions.get((method.upper(), path))
+            needed = permission is not None and (keys or permission not in WITHOUT_KEYS)
+            operation["security"] = KEYED if needed else []
+    return {**cold, "paths": paths, "components": components}
+
+
+def bounded(shapes: dict[str, Any], domain: Domain) -> None:
+    """What the server asks of a body beyond its shape, as far as JSON Schema can say it."""
+    name = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "description": "Printable characters"}
+    nullable = {"anyOf": [name, {"type": "null"}], "default": None}
+    shapes["SaidAmongMany"] = deepcopy(shapes["Said"])  # each of many is refused for itself, and the rest is stored
+    shapes["SaidMany"]["properties"]["feedback"]["items"] = {"$ref": REFERENCE.format(name="SaidAmongMany")}
+    for shape, field in (("Request", "id"), ("Request", "session"), ("Request", "user"), ("Said", "id")):
+        shapes[shape]["properties"][field] = nullable
+    shapes["Said"]["properties"]["replaces"] = nullable
+    shapes["Said"]["properties"]["decision_id"] = name
+    shapes["Said"]["properties"]["signal"] = {"enum": [*domain.reward.signals, SESSION_END, SESSION_CUT]}
+    for shape, field in (("Requests", "requests"), ("SaidMany", "feedback")):
+        shapes[shape]["properties"][field]["maxItems"] = LARGEST_BATCH
+    key = shapes["NewKey"]["properties"]
+    key["role"] = {"enum": list(PERMISSIONS)}
+    key["name"] = {**name, "maxLength": LONGEST_NAME}
 
 
 def hot(domain: Domain) -> dict[str, Any]:
@@ -73,9 +131,9 @@ def post(
     responses = {str(status): answered(*each) for status, each in answers.items()}
     operation = {
         "summary": (shape.__doc__ or "").strip().rstrip("."),
-        "operationId": shape.__name__,
+        "operationId": OPERATIONS[shape],
         "requestBody": {"required": True, "content": content(shape, example)},
-        "responses": {**responses, **failures({**HELD, **refusals})},
+        "responses": {**responses, **failures({**HELD, **REFUSALS, **refusals})},
     }
     return {"post": operation}
 
@@ -85,10 +143,28 @@ def answered(description: str, shape: type[msgspec.Struct], example: Any = None)
     return {"description": description, "content": content(shape, example)}
 
 
+def something(description: str) -> dict[str, Any]:
+    """A response whose fields are for people to look at."""
+    return {"description": description, "content": {"application/json": {"schema": {"type": "object"}}}}
+
+
+def listed(name: str, kind: str = "array") -> dict[str, Any]:
+    """A response with one field: a list of objects, or one object."""
+    inside = {"type": "object"} if kind == "object" else {"type": "array", "items": {"type": "object"}}
+    schema = {"type": "object", "properties": {name: inside}, "required": [name]}
+    return {"description": "What is there", "content": {"application/json": {"schema": schema}}}
+
+
 def failures(described: Mapping[int, str]) -> dict[Any, dict[str, Any]]:
     """The responses that carry an error; the default keeps the framework from adding a shape of its own."""
-    named = {str(status): answered(each, Refusal) for status, each in sorted(described.items())}
-    return {**named, "default": answered("Any other error", Refusal)}
+    named = {str(status): refusal(each) for status, each in sorted(described.items())}
+    return {**named, "default": refusal("Any other error")}
+
+
+def refusal(description: str) -> dict[str, Any]:
+    """One response that carries an error."""
+    (shape,) = content(Problem).values()
+    return {"description": description, "content": {PROBLEM: shape}}
 
 
 def content(shape: type[msgspec.Struct], example: Any = None) -> dict[str, Any]:
@@ -114,25 +190,32 @@ def example_context(domain: Domain) -> dict[str, Any]:
 
 def field_schema(field: Mapping[str, Any]) -> dict[str, Any]:
     """One declared field as JSON Schema with an example."""
+    schema: dict[str, Any] = {"type": "string", "example": "any text"}
     match field["kind"]:
         case "category":
-            return {"type": "string", "enum": field["values"], "example": field["values"][0]}
+            schema = {"type": "string", "enum": field["values"], "example": field["values"][0]}
         case "number":
             low, high = field["range"]
-            return {"type": "number", "minimum": low, "maximum": high, "example": (low + high) / 2}
+            schema = {"type": "number", "minimum": low, "maximum": high, "example": (low + high) / 2}
         case "vector":
-            size = field["size"]
-            items = {"type": "number"}
-            return {"type": "array", "items": items, "minItems": size, "maxItems": size, "example": [0.0] * size}
+            schema = {**numbers(field["size"]), "example": [0.0] * field["size"]}
         case "candidates":
-            size, most, item = field["size"], field["most"], {"type": "number"}
-            one = {"type": "array", "items": item, "minItems": size, "maxItems": size}
-            example = [[0.0] * size, [1.0] * size]
-            return {"type": "array", "items": one, "minItems": 1, "maxItems": most, "example": example}
+            size = field["size"]
+            bounds = {"minItems": 1, "maxItems": field["most"], "example": [[0.0] * size, [1.0] * size]}
+            schema = {"type": "array", "items": numbers(size), **bounds}
+        case "features":
+            schema = {"type": "array", "items": {"type": "object"}, "example": [{"device": {"mobile": True}}]}
+        case "ranked":
+            ranked = [{"id": each, "features": [{"colour": each}]} for each in ("red", "blue")]
+            schema = {"type": "array", "items": {"type": "object"}, "maxItems": field["most"], "example": ranked}
         case "person":
-            return {"type": "string", "example": "customer-7"}
-        case _:
-            return {"type": "string", "example": "any text"}
+            schema = {"type": "string", "example": "customer-7"}
+    return schema
+
+
+def numbers(size: int) -> dict[str, Any]:
+    """So many numbers."""
+    return {"type": "array", "items": {"type": "number"}, "minItems": size, "maxItems": size}
 
 
 def worth(domain: Domain, signal: str) -> float:

@@ -13,7 +13,7 @@ from gymnasium.spaces import MultiDiscrete
 
 from bondhu.log.delays import arrived, learn
 from bondhu.log.join import fitting, only
-from bondhu.log.rewards import hear
+from bondhu.log.rewards import firsts, hear
 from bondhu.ports import Domain
 from bondhu.types import Booleans, Columns, Floats, Integers, Names, Records
 
@@ -169,6 +169,8 @@ def _count(records: Records, signal: str, timely: Booleans) -> Integers:
 
 def _worth(domain: Domain, records: Records, name: str, timely: Booleans) -> Floats:
     these, signal = _of(records, name, timely), domain.reward.signals[name]
+    if domain.reward.aggregate == "first":
+        these = these[firsts(records)[these]]
     value = signal.weight * np.clip(records.feedback_value[these], signal.low, signal.high)
     return np.bincount(records.feedback_decision[these], value, len(records.time)).astype(np.float64)
 

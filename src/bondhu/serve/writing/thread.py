@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from bondhu.errors import StoreError
+from bondhu.errors import Busy
+from bondhu.ports import Log
+from bondhu.serve.writing import GROUP, MOST_WAITING
+from bondhu.serve.writing.groups import written
 from bondhu.types import Decision, Feedback
-
-Commit = Callable[[list[Decision], Sequence[Feedback]], list[Decision]]
-MOST_WAITING = 10_000  # rows; beyond them the answer is "busy"
-GROUP = 2_000  # rows committed together at most
-
-
-class Busy(StoreError):
-    """Too much is waiting to be written. Try again in a second."""
 
 
 class Job(NamedTuple):
@@ -33,27 +28,27 @@ class Job(NamedTuple):
         return len(self.decisions) + len(self.feedback)
 
 
-class Writer:
-    """Answers when the rows are committed. Submit from event loops, start and close from anywhere."""
+class ThreadWriter:
+    """Answers when the rows are committed to a log of this process."""
 
-    def __init__(self, commit: Commit, limit: int = MOST_WAITING) -> None:
-        self._commit = commit
+    def __init__(self, log: Log, limit: int = MOST_WAITING) -> None:
+        self._log = log
         self._limit = limit
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="bondhu-writer", daemon=True)
         self._open = False
         self.waiting = 0  # rows not yet committed; counted on the event loop
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._open = True
         self._thread.start()
 
-    def close(self) -> None:
-        """Take nothing more, write what is waiting, stop."""
+    async def close(self) -> None:
+        """Take nothing more, write what is waiting, stop. The event loop runs on: it hands out what is written."""
         if self._open:
             self._open = False
             self._queue.put(None)
-            self._thread.join()
+            await asyncio.to_thread(self._thread.join)
 
     def submit(self, decisions: list[Decision], feedback: Sequence[Feedback] = ()) -> asyncio.Future[list[Decision]]:
         """A future of the decisions as logged; raises Busy."""
@@ -74,7 +69,7 @@ class Writer:
             if first is None:
                 return
             jobs, more = self._group(first)
-            outcomes = self._written(jobs)
+            outcomes = written(self._log, jobs)
             for loop in {job.loop for job in jobs}:
                 mine = [pair for pair in zip(jobs, outcomes, strict=True) if pair[0].loop is loop]
                 loop.call_soon_threadsafe(self._answer, mine)
@@ -92,17 +87,6 @@ class Writer:
             jobs.append(job)
             size += job.size
         return jobs, True
-
-    def _written(self, jobs: Sequence[Job]) -> list[list[Decision] | Exception]:
-        """Commit the jobs together; if a row is at fault, each for itself, so that none fails for another's sake."""
-        try:
-            decisions = [each for job in jobs for each in job.decisions]
-            rows = iter(self._commit(decisions, [each for job in jobs for each in job.feedback]))
-            return [[next(rows) for _ in job.decisions] for job in jobs]
-        except Exception as error:
-            if len(jobs) == 1 or isinstance(error, StoreError):
-                return [error for _ in jobs]
-            return [self._written([job])[0] for job in jobs]
 
     def _answer(self, outcomes: Sequence[tuple[Job, list[Decision] | Exception]]) -> None:
         """On the event loop: hand each job's outcome to whoever waits for it."""

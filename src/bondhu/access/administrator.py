@@ -1,12 +1,12 @@
-"""The administrator's key: which ones a server may start with, and how one is compared."""
+"""The administrator's key of the settings: which ones a server may start with, and how one is compared."""
 
 from __future__ import annotations
 
 import hmac
 
 from bondhu.errors import SettingsInvalid
+from bondhu.ports import PUBLISHED_KEY
 
-SEED_KEY = "admin-dev-key-change-in-production"  # printed in public documentation: everybody knows it
 SHORTEST_KEY = 16  # characters
 
 
@@ -15,7 +15,7 @@ def check_admin_key(key: str, environment: str) -> None:
     if environment == "development":
         return
     fix = "Set BONDHU_SERVER__ADMIN_KEY to a long random text, such as `openssl rand -hex 32` prints."
-    if key == SEED_KEY:
+    if key == PUBLISHED_KEY:
         what = f"The administrator's key is the published default, which is for development only, not {environment!r}."
         raise SettingsInvalid(what, field="server.admin_key", fix=fix)
     if len(key.strip()) < SHORTEST_KEY:
