@@ -11,7 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +54,7 @@ class Reader:
 
     folder: Path
     port: int = 0
+    commands: Path | None = None  # where a shell looks for programs first
     module: ModuleType = field(default_factory=lambda: ModuleType("document"))
 
     def __post_init__(self) -> None:
@@ -72,17 +73,20 @@ class Reader:
             case "toml":
                 tomllib.loads(block.body)
             case "sql":
-                with sqlite3.connect(self.folder / "data" / "log.sqlite") as connection:
+                with closing(sqlite3.connect(self.folder / "data" / "log.sqlite")) as connection:
                     connection.execute(block.body).fetchall()
         return ""
 
     def _shell(self, block: Block) -> str:
         body = SERVE.sub("true", block.body).replace("localhost:8000", f"localhost:{self.port}")
+        told = environment(self.port)
+        if self.commands:
+            told["PATH"] = f"{self.commands}:{told['PATH']}"
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", body],
             check=False,
             cwd=self.folder,
-            env=environment(self.port),
+            env=told,
             capture_output=True,
             text=True,
         )
@@ -92,7 +96,7 @@ class Reader:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """A server on the folder's deployment while the block runs."""
-        command = [sys.executable, "-m", "bondhu.cli", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "bondhu", "serve", "--port", str(self.port)]
         server = subprocess.Popen(command, cwd=self.folder, env=environment(self.port))
         try:
             wait_for(f"http://localhost:{self.port}/health", server)
@@ -103,8 +107,9 @@ class Reader:
 
 
 def environment(port: int) -> dict[str, str]:
-    scripts = Path(sys.executable).parent
-    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "BONDHU_SERVER__PORT": str(port), "COLUMNS": "120"}
+    """One thread of linear algebra: those of several processes wait for each other, busily, where cores are few."""
+    told = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
+    return {"OPENBLAS_NUM_THREADS": "1", **os.environ, **told, "BONDHU_SERVER__PORT": str(port)}
 
 
 def wait_for(address: str, process: subprocess.Popen[Any]) -> None:

@@ -10,11 +10,13 @@ from tests.house.source import PACKAGE, imports, modules, name_of
 LEVELS = {
     "types": 0, "errors": 0, "ports": 0, "catalogue": 0, "compiled": 0,
     "equations": 1,
-    "policies": 2,
-    "learners": 3, "evaluate": 3, "domains": 3, "log": 3, "registry": 3, "experiments": 3,
+    "policies": 2, "sandbox": 2,
+    "learners": 3, "evaluate": 3, "domains": 3, "envs": 3, "log": 3, "registry": 3, "experiments": 3, "access": 3,
+    "privacy": 3,
     "serve": 4, "train": 4, "release": 4, "watch": 4,
     "schedule": 5, "monitor": 5, "settings": 5, "report": 5,
-    "app": 6, "wiring": 6, "cli": 6, "demo": 6, "screen": 6,
+    "client": 6, "runs": 6, "agents": 6, "streams": 6, "server": 6, "app": 6, "wiring": 6, "cli": 6, "demo": 6,
+    "screen": 6,
     # The recommendation system's own face is an application of the whole house (docs/decisions/0002).
     "domains.recommendation.agent": 6, "domains.recommendation.orchestrator": 6,
 }  # fmt: skip

@@ -24,8 +24,8 @@ from bondhu.app import App, open_app
 from bondhu.errors import SettingsInvalid
 from bondhu.log.importers import to_toml
 from bondhu.log.join import join
+from bondhu.log.lock import only_one
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
-from bondhu.schedule.lock import only_one
 from bondhu.server import make_asgi
 from bondhu.types import SESSION_END, Decision, Feedback
 from tests.service.stand import HOUR, Clock, log, tables
@@ -380,7 +380,7 @@ def test_the_doctors_exit_status_says_whether_anything_is_wrong(run: Run, shop: 
 
 
 def served(path: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bondhu.cli", "serve", "-C", str(path), *more]
+    command = [sys.executable, "-m", "bondhu", "serve", "-C", str(path), *more]
     inherited = {**os.environ, **environment}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=inherited)
 
@@ -500,7 +500,7 @@ def test_a_locked_log_is_one_message(run: Run, shop: Path, monkeypatch: pytest.M
 
 def test_training_while_another_process_trains_is_one_message(run: Run, shop: Path) -> None:
     with only_one(shop / "data" / "train.lock"):
-        expect_refusal(run("train"), r"Process \d+ is training this deployment.*Wait for it to finish")
+        expect_refusal(run("train"), r"Process \d+ is at it already.*Wait for it to finish")
     assert run("train").code == 0
 
 
@@ -533,7 +533,7 @@ def test_the_release_and_the_help_are_shown(run: Run) -> None:
         "export",
         "doctor",
     )
-    assert all(re.search(rf"^│ {name}\s", done.out, re.M) for name in names)
+    assert all(re.search(rf"^  {name}\s", done.out, re.M) for name in names)
 
 
 def test_an_evaluation_becomes_one_page(run: Run, shop: Path) -> None:

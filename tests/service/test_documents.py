@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, SERVE, Block, Reader, blocks, documents, free_port, targets
+from tests.documents import ROOT, SERVE, Block, Reader, blocks, documents, environment, free_port, targets
+from tests.warm import warm
 
 PAGES = {str(path.relative_to(ROOT)): path for path in documents()}
 ELSEWHERE = (
@@ -24,10 +28,19 @@ def left_to_others(block: Block) -> bool:
     )
 
 
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Path]:
+    """Where the shells of all pages find `bondhu`, loaded once."""
+    with warm(environment(0)) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_everything_a_document_shows_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_a_document_shows_works(
+    name: str, commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = [block for block in blocks(PAGES[name]) if block.why_not is None and not left_to_others(block)]
-    reader = Reader(tmp_path, port=free_port())
+    reader = Reader(tmp_path, free_port(), commands)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BONDHU_DIRECTORY", str(tmp_path))
     serves = next(
@@ -39,6 +52,21 @@ def test_everything_a_document_shows_works(name: str, tmp_path: Path, monkeypatc
     with reader.serving() if serves < len(shown) else nullcontext():
         tried = [reader.try_out(block) for block in shown[serves + 1 :]]
     assert all(isinstance(printed, str) for printed in tried)
+
+
+def test_a_command_loaded_before_does_what_the_installed_one_does(commands: Path, tmp_path: Path) -> None:
+    installed = Path(sys.executable).parent
+    told = {**environment(0), "BONDHU_DOMAIN__NAME": "café"}
+    for words in (["init", "."], ["status"], ["status", "--no-such"]):
+        done = []
+        for place in (installed, commands):
+            folder = tmp_path / place.name
+            folder.mkdir(exist_ok=True)
+            run = subprocess.run(
+                [place / "bondhu", *words], cwd=folder, env=told, capture_output=True, text=True, check=False
+            )
+            done.append((run.returncode, run.stdout.replace(str(folder), ""), run.stderr.replace(str(folder), "")))
+        assert done[0] == done[1]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bondhu.serve.decide import Decider
-from bondhu.serve.hot import LARGEST_BODY
 from bondhu.serve.ids import Ids
+from bondhu.serve.replies import LARGEST_BODY
 from tests.service.shop import CONTEXT, decider
 from tests.service.web import TRIGGER, Client, error, opened, stored
 
@@ -110,7 +110,7 @@ def test_early_feedback_waits_and_then_belongs_to_its_decision(client: Client) -
 
 def test_feedback_on_an_unknown_decision_is_not_found_and_not_stored(client: Client, one: Decider) -> None:
     told = error(client.post("/v1/feedback", {"decision_id": "order-9", "signal": "like"}), 404)
-    assert told["message"] == "No decision 'order-9'."
+    assert told["detail"] == "No decision 'order-9'."
     assert told["code"] == "unknown_name"
     client.post("/v1/decide", {"context": CONTEXT, "id": "order-9"})
     assert one.explain("order-9").feedback == []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
+from hashlib import blake2b
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bondhu.serve.ids import Draws, Ids, made_at
+from bondhu.serve.ids import Draws, Ids, made_at, spelled, uniform_of, written
 
 
 def test_ids_are_version_7_ascend_and_carry_their_time() -> None:
@@ -23,6 +24,17 @@ def test_ids_are_version_7_ascend_and_carry_their_time() -> None:
     assert made_at(made[-1]) == 1.7e9 + 60
     assert made_at(str(uuid.uuid4())) is None
     assert made_at("order-66") is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 65, 300])
+def test_many_ids_and_few_are_written_alike_across_the_end_of_a_millisecond(count: int) -> None:
+    first = (1_700_000_000_000 << 12) + 4096 - count // 2 - 1
+    for made in (written(first, count), spelled(first, count)):
+        assert [int(each[:8] + each[9:13] + each[15:18], 16) for each in made] == list(range(first, first + count))
+        assert {each[14] for each in made} == {"7"}
+        assert {each[19] for each in made} <= set("89ab")
+        assert {len(each) for each in made} == {36}
+        assert len({each[20:] for each in made}) == count
 
 
 def test_ids_made_in_many_threads_never_collide() -> None:
@@ -40,6 +52,15 @@ def test_the_number_of_an_id_does_not_depend_on_its_company(ids: list[str]) -> N
     together = Draws("shop", ids).random(len(ids))
     assert together.tolist() == [float(Draws("shop", [each]).random(1)[0]) for each in ids]
     assert ((together >= 0) & (together < 1)).all()
+
+
+@given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=5))
+def test_the_number_of_an_id_is_the_published_hash_of_domain_and_id(domain: str, ids: list[str]) -> None:
+    def hashed(identity: str) -> float:
+        digest = blake2b(f"{domain}\0{identity}".encode(), digest_size=8).digest()
+        return (int.from_bytes(digest) >> 11) * 2.0**-53
+
+    assert [*map(uniform_of(domain), ids)] == [*map(hashed, ids)]
 
 
 def test_the_number_of_an_id_never_changes() -> None:

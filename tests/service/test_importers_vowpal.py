@@ -89,9 +89,6 @@ def test_counts_and_sums_of_real_logs(
 @pytest.mark.parametrize(
     ("name", "rows", "why"),
     [
-        ("ccb_data.json", 59, "multi-slot logs are not supported yet"),
-        ("ccb_simple.json", 1, "multi-slot logs are not supported yet"),
-        ("ccb_automl.dsjson", 9, "multi-slot logs are not supported yet"),
         ("ccb_test.dat", 24, "multi-slot logs are not supported yet"),
         ("slates_simple.txt", 3, "multi-slot logs are not supported yet"),
         ("slates_simple_unlabeled.dsjson", 2, "multi-slot logs are not supported yet"),
@@ -112,12 +109,12 @@ def test_logs_of_other_problems_are_refused_row_by_row(name: str, rows: int, why
 
 
 @real
-def test_broken_json_lines_are_told_from_multi_slot_ones() -> None:
+def test_broken_json_lines_are_told_from_those_of_another_domain() -> None:
     source = open_source(DATA / "ccb_data_parse_error.json", simple())
     read(source)
     broken = [refusal.number for refusal in source.report.refusals if refusal.field == "line"]
     assert broken == [57, 69]
-    assert source.report.refused == 70
+    assert source.report.refused == 77
 
 
 @real
@@ -239,7 +236,7 @@ EVENT: dict[str, Any] = {
         ({"_labelIndex": "x"}, "_labelIndex"),
         ({"_label_cost": "dear"}, "cost"),
         ({"c": {}}, "_multi"),
-        ({"c": {"_multi": [{}, {}], "_slots": [{}]}}, "row"),
+        ({"c": {"_multi": [{}, {}], "_slots": [{}]}}, "_outcomes"),
         ({"Timestamp": "soon"}, "time"),
         ({"pdrop": 1}, "pdrop"),
         ({"o": [{"v": "good"}]}, "o"),
@@ -273,8 +270,8 @@ def test_outcomes_pdrop_and_rows_without_decision_are_reported(tmp_path: Path) -
     )
     source = open_source(path, simple(), "dsjson")
     decisions, feedback = read(source)
-    assert [(row.id, row.value) for row in feedback] == [("e1:0", 0.25), ("e1:1", 1.0)]
-    assert (len(decisions), source.report.skipped.total(), source.report.refused) == (1, 3, 0)
+    assert [(row.decision_id, row.value) for row in feedback] == [("e1", 0.25), ("e1", 1.0), ("e1", 1.0)]
+    assert (len(decisions), source.report.skipped.total(), source.report.refused) == (1, 2, 0)
     assert list(source.report.notes) == ["sampled with pdrop: the weight 1 / (1 - pdrop) is not kept"]
 
 

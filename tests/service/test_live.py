@@ -249,6 +249,36 @@ def test_an_audit_shows_that_a_decision_was_tampered_with() -> None:
     assert not one.explain(made.id).replayed
 
 
+def test_all_stays_as_it_was_while_nothing_at_all_can_be_loaded() -> None:
+    clock, broken = [100.0], [False]
+
+    def restore(name: str | None) -> Acting:
+        if broken[0]:
+            raise OSError("Too many open files")
+        return acting(name)
+
+    one = decider(restore=restore, now=lambda: clock[0])
+    one.deployment.registry.add(version("v1"))
+    promoted(one, "v1")
+    assert one.decide(Request(CONTEXT)).version == "v1"
+    broken[0] = True
+    one.deployment.registry.record("shop", Event(3.0, "stopped", "baseline", "fire", {}))
+    assert (one.decide(Request(CONTEXT)).version, one.live.problem) == ("v1", "Too many open files")
+    assert one.choose([Request(CONTEXT)], wait=False)[0].version == "v1"
+    broken[0] = False
+    clock[0] += 60
+    assert (one.decide(Request(CONTEXT)).version, one.live.problem) == ("baseline", None)
+
+
+def test_a_probability_that_is_off_by_its_last_bit_does_not_replay() -> None:
+    one = decider(exploration=0.3)
+    for turn in (1.0, 0.0, 2.0):
+        made = one.choose([Request(CONTEXT)])[0]
+        logged = made.probability if turn == 1.0 else float(np.nextafter(made.probability, turn))
+        one.deployment.log.append([made._replace(probability=logged)])
+        assert one.explain(made.id).replayed == (turn == 1.0)
+
+
 def test_decisions_of_other_domains_are_not_shown_and_take_no_feedback() -> None:
     one = decider()
     made = one.choose([Request(CONTEXT)])[0]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,17 +16,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bondhu.errors import SettingsInvalid, TrainingInProgress
+from bondhu.log.lock import holder, only_one
 from bondhu.ports import Task
 from bondhu.schedule.jobs import describe, is_due, scheduler, weekly
-from bondhu.schedule.lock import only_one
-from bondhu.server import make_scheduler
+from bondhu.server import keeping, make_scheduler
+from bondhu.server.keeping import Keeper
+from tests.service.postgres import own_cluster
 from tests.service.stand import NOW, Clock, opened
 
 MONDAY = datetime(2025, 10, 6, 1, tzinfo=UTC).timestamp()
 HOLDER = """
 import sys
 from pathlib import Path
-from bondhu.schedule.lock import only_one
+from bondhu.log.lock import only_one
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -34,7 +37,7 @@ with only_one(Path(sys.argv[1])):
 
 def test_the_job_is_the_published_one_and_runs_next_on_monday_at_one(tmp_path: Path) -> None:
     jobs = describe(make_scheduler(opened(tmp_path)))
-    assert [each["id"] for each in jobs] == ["rl_training", "watch"]
+    assert [each["id"] for each in jobs] == ["rl_training", "watch", "tidy"]
     assert jobs[0]["name"] == "Train RL recommendation model"
     assert jobs[0]["trigger"] == "cron[day_of_week='mon', hour='1']"
     following = datetime.fromisoformat(jobs[0]["next_run_time"])
@@ -68,7 +71,7 @@ def test_a_run_missed_while_nothing_was_up_is_made_up_for_at_the_start(tmp_path:
     app = opened(tmp_path, Clock(NOW))
     app.tasks.record(Task("rl_training", NOW - days * 86_400, "completed", 0, 0, 0.0, {}))
     jobs = make_scheduler(app)
-    assert len(describe(jobs)) == 2 + runs  # with the watch
+    assert len(describe(jobs)) == 3 + runs  # with the watch and what tidies up
     done = threading.Event()
     jobs.add_listener(lambda _: done.set())
     jobs.start(paused=True)
@@ -101,7 +104,7 @@ def test_a_missed_run_really_runs_and_only_once() -> None:
 
 
 def test_a_first_start_makes_up_for_nothing(tmp_path: Path) -> None:
-    assert [job["id"] for job in describe(make_scheduler(opened(tmp_path)))] == ["rl_training", "watch"]
+    assert [job["id"] for job in describe(make_scheduler(opened(tmp_path)))] == ["rl_training", "watch", "tidy"]
 
 
 def test_another_process_holds_the_lock_until_it_is_killed(tmp_path: Path) -> None:
@@ -111,7 +114,10 @@ def test_another_process_holds_the_lock_until_it_is_killed(tmp_path: Path) -> No
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TrainingInProgress, match=f"Process {holder.pid} is training.*Wait for it"), only_one(path):
+        with (
+            pytest.raises(TrainingInProgress, match=f"Process {holder.pid} is at it already.*Wait for it"),
+            only_one(path),
+        ):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
@@ -121,7 +127,7 @@ def test_another_process_holds_the_lock_until_it_is_killed(tmp_path: Path) -> No
 
 def test_a_training_that_meets_another_leaves_no_row(tmp_path: Path) -> None:
     app = opened(tmp_path)
-    refused = pytest.raises(TrainingInProgress, match=f"Process {os.getpid()} is training")
+    refused = pytest.raises(TrainingInProgress, match=f"Process {os.getpid()} is at it already")
     with only_one(tmp_path / "data" / "train.lock"), refused:
         app.train()
     assert app.tasks.recent("rl_training", 5) == []
@@ -134,3 +140,101 @@ def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         raise RuntimeError
     with only_one(tmp_path / "lock"):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_one_keeper_leads_and_the_next_takes_over_when_it_stops(tmp_path: Path) -> None:
+    first, second = Keeper(opened(tmp_path)), Keeper(opened(tmp_path))
+    assert [first.lead(), second.lead(), first.lead(), second.lead()] == [True, False, True, False]
+    first.stop()
+    assert second.lead()
+    assert not first.lead()
+    second.stop()
+
+
+def test_a_keeper_that_loses_its_lock_stops_and_another_one_leads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lock in a database goes with the connection to it: the server is started anew."""
+    with own_cluster() as cluster:
+        apps = [opened(tmp_path / name, store={"log": cluster.address()}) for name in ("one", "two")]
+        first, second = map(Keeper, apps)
+        assert [first.lead(), second.lead(), first.lead()] == [True, False, True]
+        running = first._scheduler
+        assert running is not None
+        cluster.stop()
+        assert [first.lead(), first.lead(), second.lead()] == [False] * 3
+        cluster.start()
+        assert second.lead()
+        assert not first.lead()
+        eventually_ended(first)
+        assert not running.running
+        assert [each.message.count("right to run the schedule") for each in caplog.records].count(1) == 1
+        second.stop()
+        assert _tries(first.lead)
+        first.stop()
+        for app in apps:
+            app.stores.close()
+
+
+def eventually_ended(keeper: Keeper) -> None:
+    assert keeper._ending is not None
+    keeper._ending.join()
+
+
+def _tries(what: Callable[[], bool]) -> bool:
+    """Whether this comes true: the server may have yet to see that somebody has gone."""
+    return any(what() for _ in range(1000))
+
+
+def test_who_leads_everything_looks_again_every_few_seconds_whether_it_still_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    waits: list[float] = []
+    monkeypatch.setattr(Keeper, "lead", lambda self: looks.append(0) or True)  # type: ignore[func-returns-value]  # None
+
+    def stopped(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(looks) == 50
+
+    keeping.keep([opened(tmp_path)], stopped)
+    assert len(looks) == 50
+    assert set(waits) == {0.0, keeping.LOOK}
+    assert keeping.LOOK <= 5.0
+
+
+def test_a_keeper_waits_for_what_was_under_way_when_it_lost_its_lock(tmp_path: Path) -> None:
+    keeper = Keeper(opened(tmp_path))
+    assert keeper.lead()
+    begun, may_end = threading.Event(), threading.Event()
+    jobs = keeper._scheduler
+    assert jobs is not None
+    job = jobs.add_job(lambda: (begun.set(), may_end.wait()))
+    begun.wait()
+    while jobs.get_job(job.id):  # the scheduler's own thread is at it still
+        pass
+    keeper._holds = lambda: False
+    assert [keeper.lead(), keeper.lead()] == [False, False]
+    other = Keeper(opened(tmp_path))
+    assert other.lead()
+    other.stop()
+    may_end.set()
+    keeper.stop()
+
+
+def test_a_keeper_that_cannot_run_its_schedule_lets_others_try(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Keeper(opened(tmp_path, schedule={"day_of_week": "moonday"}))
+    assert [broken.lead(), broken.lead()] == [False, False]
+    assert [each.message.count("moonday") for each in caplog.records] == [1]  # said once
+    good = Keeper(opened(tmp_path))
+    assert good.lead()
+    good.stop()
+
+
+def test_who_holds_a_lock_is_known_to_others_while_it_is_held(tmp_path: Path) -> None:
+    assert holder(tmp_path / "lock") is None
+    with only_one(tmp_path / "lock"):
+        assert holder(tmp_path / "lock") == os.getpid()
+    assert holder(tmp_path / "lock") is None

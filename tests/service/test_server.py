@@ -19,10 +19,9 @@ from bondhu.log.sqlite import SqliteLog
 from bondhu.ports import Event
 from bondhu.registry.disk import DiskRegistry
 from bondhu.serve.decide import Decider
-from bondhu.serve.hot import Application
-from bondhu.serve.http import create_app
+from bondhu.serve.replies import Application
 from tests.service.shop import CONTEXT, decider, version
-from tests.service.web import KEY, Desk
+from tests.service.web import application
 
 
 class Server(uvicorn.Server):
@@ -71,7 +70,7 @@ def test_a_real_server_logs_parallel_decisions_and_feedback_exactly_once(durable
                 ).raise_for_status()
                 answers.append(first.json())
 
-    with Server(create_app(durable, operations=Desk(), admin_key=KEY)) as url:
+    with Server(application(durable)) as url:
         in_threads(10, work)
     records = durable.deployment.log.read("shop", 0, 1e12)
     assert sorted(records.id) == sorted(each["id"] for each in answers)
@@ -93,7 +92,7 @@ def test_what_was_answered_is_logged_when_the_server_stops_under_load(durable: D
                 if response.status_code == 200:
                     answered.append(response.json()["id"])
 
-    server = Server(create_app(durable, operations=Desk(), admin_key=KEY))
+    server = Server(application(durable))
     with server as url:
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for each in threads:
@@ -119,7 +118,7 @@ def test_a_promotion_under_load_drops_no_request_and_every_decision_replays(dura
                     registry.record("shop", Event(1.0, "promoted", "v1", "test", {}))
 
     registry = durable.deployment.registry
-    with Server(create_app(durable, operations=Desk(), admin_key=KEY)) as url:
+    with Server(application(durable)) as url:
         in_threads(4, work)
         audits = [httpx.get(f"{url}/v1/decisions/{each['id']}").json() for each in answers[::5]]
     assert len(answers) == 100
@@ -129,7 +128,7 @@ def test_a_promotion_under_load_drops_no_request_and_every_decision_replays(dura
 
 def serve_on(path: Path, ready: Connection) -> None:
     """A server in a process of its own, to be killed."""
-    app = create_app(decider(log=SqliteLog(path)), operations=Desk(), admin_key=KEY)
+    app = application(decider(log=SqliteLog(path)))
     with Server(app) as url:
         ready.send(url)
         threading.Event().wait()

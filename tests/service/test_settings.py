@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,92 @@ def test_the_rules_of_the_gate_are_checked(table: dict[str, Any], message: str) 
     assert gate_rules({"margin": 1, "must_beat_live": False}).margin == 1
     with pytest.raises(SettingsInvalid, match=message):
         gate_rules(table)
+
+
+def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("out-of-a-file\n", encoding="utf-8")
+    monkeypatch.setenv("BONDHU_SERVER__ADMIN_KEY_FILE", str(tmp_path / "key"))
+    assert from_tables({}).server.admin_key.get_secret_value() == "out-of-a-file"
+    (tmp_path / "key").unlink()
+    with pytest.raises(
+        SettingsInvalid, match=r"BONDHU_SERVER__ADMIN_KEY_FILE names .*key, which cannot be read: No such"
+    ):
+        from_tables({})
+    monkeypatch.delenv("BONDHU_SERVER__ADMIN_KEY_FILE")
+    monkeypatch.setenv("BONDHU_SERVER__PORT_FILE", "x")
+    with pytest.raises(SettingsInvalid, match=r"Unknown setting server\.port_file"):
+        from_tables({})
+
+
+def test_outside_of_development_no_secret_stands_in_the_shared_file() -> None:
+    tables = {"server": {"environment": "production", "admin_key": "a-long-and-secret-key"}}
+    with pytest.raises(SettingsInvalid, match=r"The secret server\.admin_key stands in bondhu\.toml") as caught:
+        from_tables(tables)
+    assert "BONDHU_SERVER__ADMIN_KEY_FILE" in str(caught.value)
+    assert "secret-key" not in str(caught.value)
+    assert from_tables({"server": {**tables["server"], "environment": "development"}}).server.port == 8000
+
+
+STREAM = {"kind": "redis", "address": "redis://localhost", "name": "told"}
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [{"kind": "redis", "address": "redis://localhost", "password": "hunter2"}],
+        [{**STREAM, "password": ["hunter2"]}],
+        [{**STREAM, "name": {"password": "hunter2"}}],
+        [{**STREAM, "kind": "hunter2"}],
+        ["hunter2"],
+        "hunter2",
+    ],
+)
+def test_no_error_about_a_stream_shows_what_stands_in_it(streams: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> str:
+        with pytest.raises(SettingsInvalid) as caught:
+            from_tables({} if "BONDHU_STREAMS" in os.environ else {"streams": streams})
+        return f"{caught.value!r} {caught.value} {caught.value.value} {caught.value.fix}"
+
+    assert "hunter2" not in said()
+    monkeypatch.setenv("BONDHU_STREAMS", json.dumps(streams) if not isinstance(streams, str) else streams)
+    assert "hunter2" not in said()
+
+
+def test_a_table_in_the_place_of_a_value_is_not_shown() -> None:
+    with pytest.raises(SettingsInvalid, match=r"server\.port") as caught:
+        from_tables({"server": {"port": {"admin": "hunter2"}}})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.value is None
+
+
+def test_an_unknown_setting_of_a_stream_is_told_its_nearest_name() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        from_tables({"streams": [{**STREAM, "pasword": "hunter2"}]})
+    assert caught.value.fix == "Did you mean 'password'?"
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"password": "hunter2"}, "streams[1].password"),
+        ({"address": "redis://:hunter2@localhost"}, "streams[1].address"),
+        ({"address": "nats://hunter2@localhost", "kind": "nats"}, "streams[1].address"),
+    ],
+)
+def test_outside_of_development_a_streams_password_does_not_stand_in_the_file(
+    more: dict[str, str], field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = [STREAM, {**STREAM, **more}]
+    assert len(from_tables({"streams": streams}).streams) == 2
+    production = {"server": {"environment": "production"}}
+    with pytest.raises(SettingsInvalid) as caught:
+        from_tables({"streams": streams, **production})
+    assert caught.value.field == field
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("BONDHU_STREAMS", json.dumps(streams))
+    assert len(from_tables(production).streams) == 2
+    monkeypatch.delenv("BONDHU_STREAMS")
+    (tmp_path / "streams").write_text(json.dumps(streams), encoding="utf-8")
+    monkeypatch.setenv("BONDHU_STREAMS_FILE", str(tmp_path / "streams"))
+    assert len(from_tables(production).streams) == 2

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ import apsw
 import numpy as np
 import pytest
 
+from benchmarks.power_cut import cut
 from bondhu.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreTooNew
-from bondhu.log.database import APPLICATION, migrations
+from bondhu.log.checkpoints import Checkpointer
+from bondhu.log.database import APPLICATION, SHORT, migrations
 from bondhu.log.sqlite import SqliteLog, SqliteTasks
 from bondhu.ports import Task
 from bondhu.types import Decision, Feedback
@@ -39,9 +42,11 @@ def another_writer(path: Path) -> Iterator[apsw.Connection]:
 
 WRITER = """
 import sys
+from contextlib import nullcontext
+from bondhu.log.checkpoints import Checkpointer
 from bondhu.log.sqlite import SqliteLog
 from bondhu.types import Decision, Feedback
-with SqliteLog(sys.argv[1]) as log:
+with SqliteLog(sys.argv[1]) as log, Checkpointer(log.database, 0.001) if sys.argv[3] == "server" else nullcontext():
     for number in range(1_000_000):
         names = [f"{sys.argv[2]}-{number}-{part}" for part in range(number % 5 + 1)]
         log.append(
@@ -52,10 +57,11 @@ with SqliteLog(sys.argv[1]) as log:
 """
 
 
-def test_every_acknowledged_row_survives_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["command", "server"])  # a server has a checkpointer
+def test_every_acknowledged_row_survives_kill_9(tmp_path: Path, kind: str) -> None:
     path, acknowledged = tmp_path / "log.db", []
     for run, lines in enumerate((1, 40, 150)):
-        command = [sys.executable, "-c", WRITER, str(path), str(run)]
+        command = [sys.executable, "-c", WRITER, str(path), str(run), kind]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(lines):
@@ -81,7 +87,7 @@ from bondhu.log.sqlite import SqliteLog
 from bondhu.types import Decision
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with SqliteLog(sys.argv[1]) as log:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
     for number in range(1000):
         made = Decision(str(number), "shop", "s", None, 1.0, {"x": "x" * 5000}, ("a",), "a", 0.5, (), "v1", "live")
         try:
@@ -283,3 +289,58 @@ def test_every_commit_is_flushed_and_readers_do_not_block(tmp_path: Path) -> Non
         assert writer.pragma("journal_mode") == "wal"
         assert writer.pragma("synchronous") == 2  # FULL
         assert before.execute("SELECT count(*) FROM decision").get == 0
+
+
+def test_no_acknowledged_row_is_lost_when_the_power_is_cut_and_the_simulation_can_tell() -> None:
+    flushed, control = cut("FULL", 6, 1500), cut("NORMAL", 6, 1500)
+    assert (flushed.lost, flushed.damaged, flushed.opened) == (0, 0, 24)
+    assert flushed.acknowledged > 1000
+    assert control.lost > 20
+    assert control.damaged == 0
+
+
+def _pages(log: SqliteLog) -> int:
+    """Of the write-ahead log, as far as it is in use."""
+    with log.database.maintaining() as connection:
+        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+
+
+def test_a_checkpointer_keeps_the_write_ahead_log_short_while_a_writer_never_pauses(tmp_path: Path) -> None:
+    with SqliteLog(tmp_path / "log.db") as log:
+        with Checkpointer(log.database, 0.02):
+            most = 0
+            for number in range(600):
+                log.append([decision(f"{number}-{each}", 2000) for each in range(20)])
+                most = max(most, _pages(log))
+            assert most < 3 * SHORT  # of the 10,000 pages and more that were written
+        log.append([decision("after")])
+        assert len(ids(log)) == 12_001
+    with closing(apsw.Connection(str(tmp_path / "log.db"))) as connection:
+        assert connection.pragma("integrity_check") == "ok"
+
+
+def test_after_a_checkpointer_commits_checkpoint_by_themselves_again(tmp_path: Path) -> None:
+    with SqliteLog(tmp_path / "log.db") as log:
+        with Checkpointer(log.database, 3600.0):  # one that never comes to it
+            for number in range(100):
+                log.append([decision(f"{number}-{each}", 4000) for each in range(20)])
+        for number in range(100):
+            log.append([decision(f"again-{number}-{each}", 4000) for each in range(20)])
+        assert _pages(log) < 2 * SHORT
+
+
+def test_a_reader_of_an_older_state_only_makes_the_write_ahead_log_longer(tmp_path: Path) -> None:
+    with SqliteLog(tmp_path / "log.db") as log, Checkpointer(log.database, 0.002):
+        log.append([decision("first")])
+        pieces = log.facts("shop", -np.inf, np.inf)
+        with log.database.reading() as before:
+            assert before.execute("SELECT count(*) FROM decision").get == 1
+            for number in range(300):
+                log.append([decision(f"{number}-{each}", 2000) for each in range(20)])
+            assert before.execute("SELECT count(*) FROM decision").get == 1
+            assert _pages(log) > 2 * SHORT
+        for number in range(20):  # and is short again when the reader has ended
+            log.append([decision(f"after-{number}-{each}", 2000) for each in range(20)])
+            time.sleep(0.005)
+        assert _pages(log) < SHORT
+        assert sum(len(piece.decisions) for piece in pieces) == 1 + 320 * 20

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import numpy as np
 
+from bondhu.access.admission import Keys, Rules
+from bondhu.log.memory import MemoryLedger
+from bondhu.ports import Ledger
 from bondhu.serve.decide import Decider
-from bondhu.serve.hot import Application
 from bondhu.serve.http import create_app
 from bondhu.serve.messages import Order
+from bondhu.serve.parts import Parts
+from bondhu.serve.replies import Application, Limits
+from bondhu.serve.writing.thread import ThreadWriter
 
 KEY = "a-long-and-secret-key"
 ADMIN = {"X-Admin-Key": KEY}
@@ -50,9 +55,13 @@ class Desk:
     def verdicts(self, version: str | None) -> Mapping[str, Any]:
         return {"verdicts": []}
 
-    def act(self, action: str, order: Order) -> Mapping[str, Any]:
+    def act(self, action: str, order: Order, by: str) -> Mapping[str, Any]:
         self.threads.append(threading.current_thread().name)
         return {"did": action, "because": order.reason}
+
+    def erase(self, user: str, by: str, forget: Callable[[Iterable[str]], None]) -> Mapping[str, Any]:
+        forget([])
+        return {"decisions": 0, "by": by}
 
 
 class Client:
@@ -87,9 +96,29 @@ class Client:
         return await client.request(method, path, content=content, headers=headers)
 
 
-def opened(one: Decider, desk: Desk | None = None) -> Iterator[Client]:
+def application(
+    one: Decider,
+    desk: Desk | None = None,
+    *,
+    rules: Rules | None = None,
+    ledger: Ledger | None = None,
+    limits: Limits | None = None,
+    **more: Any,
+) -> Application:
+    """The interface of a deployment; by default its administrator's key is KEY, and deciding is open."""
+    ledger = ledger or MemoryLedger()
+    access = Keys(ledger, one.deployment.domain.name, rules or Rules(KEY))
+    writer = ThreadWriter(one.deployment.log)
+    return create_app(Parts(one, writer, desk or Desk(), access, ledger=ledger, limits=limits or Limits(), **more))
+
+
+def opened(one: Decider, desk: Desk | None = None, **more: Any) -> Iterator[Client]:
     """A client of a started application; what was waiting is written when it ends."""
-    app = create_app(one, operations=desk or Desk(), admin_key=KEY)
+    yield from started(application(one, desk, **more))
+
+
+def started(app: Application) -> Iterator[Client]:
+    """A client of an application while it lives."""
     ready, stop = threading.Event(), threading.Event()
 
     async def live() -> None:
@@ -115,12 +144,13 @@ def opened(one: Decider, desk: Desk | None = None) -> Iterator[Client]:
 def error(response: httpx.Response, status: int) -> dict[str, Any]:
     """The error of a response, after checking that it has the one shape."""
     assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
+    assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "message", "field", "value", "fix"}
-    assert body["error"]["message"]
-    return dict(body["error"])
+    assert set(body) == {"type", "title", "status", "detail", "code", "field", "value", "fix"}
+    assert (body["type"], body["status"]) == ("about:blank", status)
+    assert body["title"]
+    assert body["detail"]
+    return body
 
 
 def stored(one: Decider) -> int:
