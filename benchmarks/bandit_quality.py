@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-from rich.progress import track
 
 from benchmarks import testbed
 from benchmarks.peers import Best, mabwiser, vowpal_wabbit
-from benchmarks.report import Row, main
+from benchmarks.report import Row, main, progress
 from benchmarks.tables import Table, tables
 from bondhu.learners import build
 from bondhu.types import Batch, Floats, Learner, Spec
@@ -30,8 +29,8 @@ ROWS = 1_000  # rows of a table that MABWiser sees, for it takes milliseconds a 
 
 def measure(quick: bool) -> list[Row]:
     chosen = [table for table in tables() if not quick or table.name in SMALL]
-    shuffles = 4 if quick else 12
-    ours = {table.name: [played(table, shuffle) for shuffle in range(shuffles)] for table in track(chosen, "ours")}
+    shuffles = 2 if quick else 12
+    ours = {table.name: [played(table, shuffle) for shuffle in range(shuffles)] for table in progress(chosen, "ours")}
     rows = [*against_vw(chosen, ours, quick=quick), *against_mabwiser(chosen, ours, quick=quick)]
     return [*rows, *testbed.measure(quick)]
 
@@ -58,7 +57,7 @@ def against_vw(chosen: Iterable[Table], ours: dict[str, list[Floats]], *, quick:
         return []
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for table in track(list(chosen), "Vowpal Wabbit"):
+        for table in progress(list(chosen), "Vowpal Wabbit"):
             losses = [float(run.mean()) for run in ours[table.name]]
             best = vowpal_wabbit(table, len(losses), Path(folder), quick=quick)
             rows.append(compared(table, losses, best, len(ours[table.name][0]), "VW"))
@@ -70,8 +69,8 @@ def against_mabwiser(chosen: Iterable[Table], ours: dict[str, list[Floats]], *, 
     if not installed("mabwiser"):
         return []
     rows = []
-    for table in track(list(chosen), "MABWiser"):
-        count = min(150 if quick else ROWS, len(ours[table.name][0]))
+    for table in progress(list(chosen), "MABWiser"):
+        count = min(60 if quick else ROWS, len(ours[table.name][0]))
         losses = [float(run[:count].mean()) for run in ours[table.name]]
         rows.append(compared(table, losses, mabwiser(table, len(losses), count, quick=quick), count, "MABWiser"))
     return [*rows, together(rows, "MABWiser", 0.9)]

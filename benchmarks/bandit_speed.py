@@ -41,9 +41,9 @@ Event = Callable[[int], Any]  # learns from one event, given its number
 def measure(quick: bool) -> list[Row]:
     world = World(2_000 if quick else 20_000)
     return [
-        *one_event(world, repeats=5 if quick else 25),
-        *predictions(200_000 if quick else 1_000_000, repeats=3 if quick else 7),
-        *over_time(world, 200_000, repeats=9 if quick else 25),
+        *one_event(world, repeats=1 if quick else 25),
+        *predictions(20_000 if quick else 1_000_000, repeats=1 if quick else 7),
+        *over_time(world, *((20_000, 1, 500) if quick else (200_000, 25, 2_000))),
         *memory(),
     ]
 
@@ -260,12 +260,12 @@ def learned(name: str, count: int) -> tuple[Learner[Any], Any]:
     return learner, state
 
 
-def over_time(world: World, events: int, repeats: int) -> list[Row]:
+def over_time(world: World, events: int, repeats: int, count: int) -> list[Row]:
     """Whether an event costs the same after many: a learner that learned from them beside a new one, in turn."""
     rows = []
     for name in LEARNERS:
         new, old = bondhu(world, name), bondhu(world, name, events)
-        spent = [(timed(old, 2_000, world), timed(new, 2_000, world)) for _ in range(repeats)]
+        spent = [(timed(old, count, world), timed(new, count, world)) for _ in range(repeats)]
         ratio = median(after / before for after, before in spent)
         rows.append(Row(f"cost of an event after {events:,} / after none, {name}", ratio, "x", "<= 1.1", ratio <= 1.1))
     return rows

@@ -22,6 +22,10 @@ from bondhu.policies import exploring
 FAMILIES = {
     "bandit": "Decisions that stand alone",
     "tabular": "Sessions of decisions, few enough states to list",
+    "deep": "Networks",
+    "imitation": "From those who know",
+    "inverse": "What those who know want",
+    "motivation": "Curiosity, around any learner",
     "adaptive": "A world that changes",
     "objectives": "Several objectives",
 }

@@ -12,10 +12,9 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from rich.progress import track
 
 from benchmarks.coverage_page import page
-from benchmarks.report import Row, main
+from benchmarks.report import Row, main, progress
 from benchmarks.simulated_logs import WORLDS, World
 from bondhu.equations import regression
 from bondhu.equations.intervals import Interval, bootstrap_t, student
@@ -94,7 +93,7 @@ def _within(batch: Batch) -> Floats:
 def study(kind: World, logs: int, full: bool) -> Iterator[Row]:
     """Coverage of every estimator, of every kind of interval on the terms of two, and of the gain over the log."""
     tallies: dict[str, Tally] = {}
-    for seed in track(range(logs), kind.name):
+    for seed in progress(range(logs), kind.name):
         if seed % EACH == 0:
             world = kind.drawn(seed // EACH)
             truth, heaviest = world.truth(world.target()), world.heaviest()
@@ -142,7 +141,7 @@ LOOKS = np.arange(50, 5_001, 50)  # rows after which a growing log is looked at
 def peeking(kind: World, logs: int, full: bool) -> Iterator[Row]:
     """How often the truth is inside at every look, from the first at which an estimator would answer."""
     held = np.zeros((3, logs), bool)
-    for seed in track(range(logs), f"{kind.name}, looked at again and again"):
+    for seed in progress(range(logs), f"{kind.name}, looked at again and again"):
         if seed % EACH == 0:
             world = kind.drawn(100 + seed // EACH)
             target, truth, bounds = world.target(), world.truth(world.target()), (0.0, world.heaviest())
@@ -195,7 +194,7 @@ def speed(rows: int) -> Iterator[Row]:
 
 def measure(quick: bool) -> list[Row]:
     """The quick run looks at too few logs to tell 95 % from 93 %: it has no goals."""
-    logs = 50 if quick else 1_000
+    logs = 6 if quick else 1_000
     rows = [row for world in WORLDS for row in study(world, logs, not quick)]
     rows += [
         row for world in WORLDS if not world.liking and world.rows == 1_000 for row in peeking(world, logs, not quick)

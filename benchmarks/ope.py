@@ -103,7 +103,7 @@ def speed(rows: int, whole: bool) -> list[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    return [*speed(100_000 if quick else 1_000_000, not quick), *session_values.measure(quick)]
+    return [*speed(20_000 if quick else 1_000_000, not quick), *session_values.measure(quick)]
 
 
 if __name__ == "__main__":

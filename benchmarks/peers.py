@@ -63,7 +63,7 @@ RATES = ("-l 0.1", "-l 0.5", "-l 2", "-l 8")
 
 def vowpal_wabbit(table: Table, shuffles: int, folder: Path, *, quick: bool) -> Best:
     """The best of its explorations, each with the forms and learning rates that suit the table best."""
-    forms = list(product(SCALES, CROSSED, COSTS, RATES[1:3] if quick else RATES))
+    forms = list(product(SCALES, CROSSED, COSTS, RATES[1:2] if quick else RATES))
     probes = PROBES[1:2] if quick else PROBES
     first = range(1 if quick else 2)
     losses = {form: min(_mean(_cbified(table, folder, form, probe), first) for probe in probes) for form in forms}

@@ -68,14 +68,14 @@ def worlds() -> list[World]:
     return [World("simulator", alike, FIRST), World("simulator with tastes", differ, 2 * FIRST)]
 
 
-def regrets(world: World, settings: Mapping[str, Any], seed: int) -> Floats:
+def regrets(world: World, settings: Mapping[str, Any], seed: int, new: int = NEW) -> Floats:
     """Mean regret of each of the first decisions: `[steps]`. People and history depend on the seed alone."""
     rng = np.random.default_rng(seed)
     before = arrive(POPULATION, BEFORE, world.own, 1, rng)
     log = joined(history(POPULATION, before, DECISIONS, rng))
-    people = arrive(POPULATION, NEW, world.own, BEFORE + 1, rng)
+    people = arrive(POPULATION, new, world.own, BEFORE + 1, rng)
     learner = build("bandit.pooled", settings)
-    state, _ = learner.update(learner.init(spec(BEFORE + NEW), rng), log, rng)
+    state, _ = learner.update(learner.init(spec(BEFORE + new), rng), log, rng)
     return first_steps(POPULATION, people, learner, state, world.steps, np.random.default_rng([seed, 1]))
 
 
@@ -93,10 +93,12 @@ def chosen(world: World, peer: Peer, tuning: tuple[int, ...]) -> dict[str, Any]:
     return choices[int(np.argmin(totals))]
 
 
-def study(world: World, seeds: int, tuning: tuple[int, ...]) -> tuple[list[Row], dict[str, Floats]]:
+def study(world: World, seeds: int, tuning: tuple[int, ...], new: int) -> tuple[list[Row], dict[str, Floats]]:
     """Rows, and regret by peer, `[seeds, steps]`."""
     settings = {peer.name: chosen(world, peer, tuning) for peer in PEERS}
-    curves = {name: np.array([regrets(world, each, seed) for seed in range(seeds)]) for name, each in settings.items()}
+    curves = {
+        name: np.array([regrets(world, each, seed, new) for seed in range(seeds)]) for name, each in settings.items()
+    }
     rows = []
     for steps in range(FIRST, world.steps + 1, FIRST):
         where = f"{world.name}, first {steps}"
@@ -145,14 +147,14 @@ def learned_covariance(people: int, seeds: int) -> Row:
 
 
 def measure(quick: bool, picture: Path | None = None) -> list[Row]:
-    seeds, tuning = (3, ()) if quick else (20, TUNING)
+    seeds, tuning, new = (2, (), 20) if quick else (20, TUNING, NEW)
     rows, curves = [], {}
     for world in worlds():
-        found, curves[world.name] = study(world, seeds, tuning)
+        found, curves[world.name] = study(world, seeds, tuning, new)
         rows += found
     if picture:
         draw(curves, picture)
-    return [*rows, *(learned_covariance(people, 5 if quick else 20) for people in (100, 500, 2_500))]
+    return [*rows, *(learned_covariance(people, 2 if quick else 20) for people in (100, 500, 2_500))]
 
 
 COLOURS = {ALONE.name: "#8a8f98", MEANS.name: "#c07830", COMPLETE.name: "#2e8b57", PARTIAL.name: "#1769aa"}

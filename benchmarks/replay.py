@@ -55,14 +55,14 @@ LEARNERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 def measure(quick: bool) -> list[Row]:
-    seeds, lives = (5, 60) if quick else (60, 300)
+    seeds, lives = (2, 10) if quick else (60, 300)
     rows = [
         row
         for world, each in LEARNERS.items()
         for name, given in each
         for row in replays(world, name, given, seeds, lives)
     ]
-    logs, decisions = (60, 600) if quick else (1_000, 1_000)
+    logs, decisions = (12, 300) if quick else (1_000, 1_000)
     return [*rows, *(row for experiment in EXPERIMENTS for row in coverage(experiment, logs, decisions))]
 
 

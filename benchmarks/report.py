@@ -1,4 +1,8 @@
-"""One row per figure, printed as a table and written as JSON: what every benchmark shares."""
+"""One row per figure, printed as a table and written as JSON: what every benchmark shares.
+
+The table goes to standard output at the end, progress to standard error. The file is whole after every row: a benchmark
+that is stopped leaves what it has measured.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
+
+Each = TypeVar("Each")
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
 
 @dataclass(frozen=True)
@@ -35,21 +44,54 @@ def machine() -> str:
     return ", ".join([*parts, f"Python {platform.python_version()}", f"NumPy {np.__version__}"])
 
 
-def main(name: str, measure: Callable[[bool], list[Row]]) -> None:
-    """Parse --quick and --json, call `measure(quick)`, print the table and write the rows."""
+def main(name: str, measure: Callable[[bool], Iterable[Row]]) -> None:
+    """Parse --quick and --json, call `measure(quick)` and print the table of its rows, all at once or as they come.
+
+    With --json the file is rewritten after every row. Where the measuring is interrupted (status 130) or fails, what
+    was measured until then is printed, and is in the file.
+    """
+    options = _options(name)
+    rows: list[Row] = []
+    ended = "stopped before its end"
+    try:
+        for row in measure(options.quick):
+            rows.append(row)
+            _keep(options.json, rows)
+        _keep(options.json, rows)  # of none, too
+        ended = ""
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        Console(width=max(Console().width, 140)).print(_table(name, rows, ended))
+
+
+def progress(each: Sequence[Each], what: str) -> Iterable[Each]:
+    """Goes through `each` under a bar on standard error, where it stays out of the table and of files."""
+    return track(each, what, console=Console(stderr=True))
+
+
+def _options(name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--quick", action="store_true", help="smaller inputs; ends within a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE, after every row")
     options = parser.parse_args()
-    rows = measure(options.quick)
-    Console(width=max(Console().width, 140)).print(_table(name, rows))
-    if options.json:
-        content = [asdict(row) for row in rows]
-        options.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.json and not options.json.parent.is_dir():  # rather now than after the first hour
+        parser.error(f"--json {options.json}: there is no folder {options.json.parent}. Make it first.")
+    return options
 
 
-def _table(name: str, rows: list[Row]) -> Table:
-    table = Table(title=f"benchmarks.{name}", caption=machine())
+def _keep(file: Path | None, rows: list[Row]) -> None:
+    """Replace the file at once, so that whoever reads it or stops the benchmark finds a whole one."""
+    if file is None:
+        return
+    beside = file.with_name(f"{file.name}.partial")
+    content = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
+    beside.write_text(content + "\n", encoding="utf-8")
+    beside.replace(file)
+
+
+def _table(name: str, rows: list[Row], ended: str = "") -> Table:
+    table = Table(title=", ".join(filter(None, (f"benchmarks.{name}", ended))), caption=machine())
     for heading in ("what", "value", "unit", "goal", "holds", "peer", "peer value"):
         table.add_column(heading, justify="right" if "value" in heading else "left")
     for row in rows:

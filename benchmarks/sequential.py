@@ -288,10 +288,10 @@ def speed(rows: int) -> list[Row]:
 
 
 def measure(quick: bool) -> list[Row]:
-    runs = 2_000 if quick else 10_000
-    rows = false_alarms(runs) + power(250 if quick else 2_000)
-    rows += mismatch(1_000 if quick else 10_000) + cuped(500 if quick else 4_000) + family(runs)
-    return rows + speed(100_000 if quick else 1_000_000)
+    runs = 250 if quick else 10_000
+    rows = false_alarms(runs) + power(100 if quick else 2_000)
+    rows += mismatch(40 if quick else 10_000) + cuped(60 if quick else 4_000) + family(runs)
+    return rows + speed(20_000 if quick else 1_000_000)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from bondhu.types import Array, Batch, Booleans, Choice, Floats, Policy, Uniform
 from examples.icu_sepsis.model import DEATH, Model, Table
 
 SEEDS = range(100, 110)
-ADMISSIONS = 20_000  # in one log
+ADMISSIONS, FEW = 20_000, 2_000  # in one log, of the full run and of the quick one
 SESSIONS = 100_000  # for the seconds
 ON_PRODUCTS = ("per_decision", "weighted_per_decision", "session_dr", "weighted_dr", "mrdr", "magic")
 ON_VISITS = ("fqe", "dual_dice", "marginalised")
@@ -42,7 +42,7 @@ class Question:
 
 def measure(quick: bool) -> list[Row]:
     seeds = SEEDS[:2] if quick else SEEDS
-    return [*sepsis(seeds, quick), *seconds(SESSIONS // 10 if quick else SESSIONS)]
+    return [*sepsis(seeds, quick), *seconds(SESSIONS // 100 if quick else SESSIONS)]
 
 
 # ----------------------------------------------------------------------------------------------------------- ICU-Sepsis
@@ -60,10 +60,11 @@ def sepsis(seeds: Sequence[int], quick: bool) -> list[Row]:
     even = evenly(model.admissible)
     treated = model.expert.sum(axis=1, keepdims=True) > 0
     log_policy = np.where(treated, 0.7 * model.expert + 0.3 * even, even)
+    admissions = FEW if quick else ADMISSIONS
     with screen.console.status("Logging admissions …"):
-        logs = [ward.play(Table(log_policy), ADMISSIONS, np.random.default_rng(seed)) for seed in seeds]
+        logs = [ward.play(Table(log_policy), admissions, np.random.default_rng(seed)) for seed in seeds]
     asked = questions(model, log_policy, ward)
-    return [row for question in (asked[:1] if quick else asked) for row in answers(question, logs, model)]
+    return [row for question in (asked[:1] if quick else asked) for row in answers(question, logs, model, admissions)]
 
 
 def questions(model: Model, log_policy: Floats, ward: Markov) -> list[Question]:
@@ -77,7 +78,7 @@ def questions(model: Model, log_policy: Floats, ward: Markov) -> list[Question]:
     ]
 
 
-def answers(question: Question, logs: Sequence[Batch], model: Model) -> Iterator[Row]:
+def answers(question: Question, logs: Sequence[Batch], model: Model, admissions: int) -> Iterator[Row]:
     """Mean absolute error and how often the interval holds the exact value, over logs."""
     exact = model.value(question.policy)
     for name in question.estimators:
@@ -85,7 +86,7 @@ def answers(question: Question, logs: Sequence[Batch], model: Model) -> Iterator
         with screen.console.status(f"{question.name}: {name} …"):
             found = [judge()(Table(question.policy), log) for log in logs]
         answered = [each for each in found if each.refused is None]
-        label = f"ICU-Sepsis, {ADMISSIONS:,} admissions, {question.name} (exactly {exact:.4f}): {name}"
+        label = f"ICU-Sepsis, {admissions:,} admissions, {question.name} (exactly {exact:.4f}): {name}"
         if len(answered) < len(found):
             share = 100 * (1 - len(answered) / len(found))
             why = next(each.refused for each in found if each.refused is not None)

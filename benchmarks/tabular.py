@@ -22,8 +22,8 @@ RATE = 0.1
 
 def measure(quick: bool) -> list[Row]:
     rng = np.random.default_rng(0)
-    batch = transitions(1_000_000 if quick else 5_000_000, rng)
-    part = batch.take(np.arange(len(batch)) < (100_000 if quick else 500_000))
+    batch = transitions(100_000 if quick else 5_000_000, rng)
+    part = batch.take(np.arange(len(batch)) < (20_000 if quick else 500_000))
     table, kernel, whole = with_kernel(batch, part)
     tuples, numbers = (with_dictionaries(part, table, as_tuples=each) for each in (True, False))
     array = with_numpy(part, table)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -29,6 +29,7 @@ from examples.icu_sepsis.model import DEATH, Model, Table, data_folder
 
 SEEDS = range(100, 105)  # settings were chosen on seeds from 200 on
 ADMISSIONS = 50_000  # in one log
+PART = 5_000  # admissions that are played at once; the quick run has no more
 LONGEST = 500  # decisions that the optimum of ICU-Sepsis looks ahead; admissions end within a few dozen
 GREEDY = {"name": "epsilon_greedy", "epsilon": 0.0}
 
@@ -180,13 +181,24 @@ SAFE = Method("sarsa", {**CLIFF, "exploration": exploring(0.1)}, 500, 1)
 
 def measure(quick: bool) -> list[Row]:
     seeds = SEEDS[:2] if quick else SEEDS
-    worlds = [row for world in WORLDS for row in rows_of(world, seeds, quick)]
-    return [*worlds, safe_path(WORLDS[-1], seeds), *through_gymnasium(WORLDS[0]), *sepsis(seeds, quick)]
+    worlds: Sequence[World] = [shortened(world) for world in WORLDS] if quick else WORLDS
+    rows = [row for world in worlds for row in rows_of(world, seeds)]
+    safe = shorter(SAFE) if quick else SAFE
+    return [*rows, safe_path(worlds[-1], safe, seeds), *through_gymnasium(worlds[0], quick), *sepsis(seeds, quick)]
 
 
-def rows_of(world: World, seeds: Sequence[int], quick: bool) -> Iterator[Row]:
+def shortened(world: World) -> World:
+    """For the quick run: two methods, each with a tenth of its rounds."""
+    return replace(world, best=[*map(shorter, world.best)], others=[*map(shorter, world.others[:1])])
+
+
+def shorter(method: Method) -> Method:
+    return replace(method, rounds=max(method.rounds // 10, 1))
+
+
+def rows_of(world: World, seeds: Sequence[int]) -> Iterator[Row]:
     """What each method earns in a session."""
-    for method in [*world.best, *(world.others[:1] if quick else world.others)]:
+    for method in [*world.best, *world.others]:
         promised = method in world.best
         label = f"{world.name}: {method.name}, {method.rounds * method.sessions:,} episodes"
         worth = over_seeds(label, partial(learned_worth, world, method), seeds)
@@ -214,10 +226,10 @@ def interval(worth: Floats) -> str:
     return f"± {half:.2g} ({len(worth)} seeds, worst {worth.min():.4g})"
 
 
-def safe_path(world: World, seeds: Sequence[int]) -> Row:
+def safe_path(world: World, safe: Method, seeds: Sequence[int]) -> Row:
     """Sarsa learns what exploring costs, and keeps off the edge (Sutton & Barto 2018, example 6.6)."""
-    label = f"{world.name}: sarsa, {SAFE.rounds} episodes"
-    kept = over_seeds(label, lambda seed: float(keeps_off(world.problem, world.learned(SAFE, seed))), seeds)
+    label = f"{world.name}: sarsa, {safe.rounds} episodes"
+    kept = over_seeds(label, lambda seed: float(keeps_off(world.problem, world.learned(safe, seed))), seeds)
     share = 100 * float(kept.mean())
     return Row(f"{label}, its greedy path keeps off the edge", share, "% of seeds", ">= 80", share >= 80)
 
@@ -234,7 +246,7 @@ def keeps_off(problem: Markov, policy: Policy) -> bool:
     return bool(problem.ends[place])
 
 
-def through_gymnasium(world: World) -> list[Row]:
+def through_gymnasium(world: World, quick: bool) -> list[Row]:
     """The same learner driven through Gymnasium's own vector environment, where its policy is also played."""
     method = world.best[0]
     env = gymnasium.make_vec(
@@ -247,7 +259,10 @@ def through_gymnasium(world: World) -> list[Row]:
         state, _ = learner.update(state, batch, rng)
         sessions += finished(batch, world.limit)[0]
     policy = learner.policy(state)
-    exact, (count, earned) = world.worth(policy), finished(simulate(env, policy, 5_000, rng), world.limit)
+    exact, (count, earned) = (
+        world.worth(policy),
+        finished(simulate(env, policy, 500 if quick else 5_000, rng), world.limit),
+    )
     mean = earned / count
     error = (mean * (1 - mean) / count) ** 0.5  # returns are 0 or 1
     label = f"{world.name} by gymnasium.make_vec: {method.name}, {sessions:,} episodes"
@@ -287,6 +302,18 @@ class Ward:
     methods: Sequence[tuple[str, Mapping[str, Any]]]  # what goes for the goal comes first
 
 
+class Logs(NamedTuple):
+    """One log a seed, of so many admissions."""
+
+    seeds: Sequence[int]
+    admissions: int
+
+    def of(self, problem: Markov, treatments: Floats, seed: int) -> Batch:
+        """Played in parts that fit the memory."""
+        rng = np.random.default_rng(seed)
+        return joined([problem.play(Table(treatments), PART, rng) for _ in range(self.admissions // PART)])
+
+
 def wards(model: Model) -> list[Ward]:
     """From what the model was made for to what hides its structure: there, untried treatments act as others do."""
     with np.load(data_folder() / "dynamics.npz") as arrays:
@@ -322,17 +349,19 @@ def sepsis(seeds: Sequence[int], quick: bool) -> list[Row]:
     on = np.arange(DEATH)
     values = best_within(model.transition[np.ix_(on, np.arange(25), on)], model.expected_reward[on], LONGEST)
     optimum = float(model.start[on] @ values)
+    logs = Logs(seeds, PART if quick else ADMISSIONS)
     measured = [replace(ward, methods=ward.methods[:1]) for ward in wards(model)[:2]] if quick else wards(model)
-    return [each for ward in measured for each in ward_rows(model, ward, optimum, seeds)]
+    return [each for ward in measured for each in ward_rows(model, ward, optimum, logs)]
 
 
-def ward_rows(model: Model, ward: Ward, optimum: float, seeds: Sequence[int]) -> Iterator[Row]:
+def ward_rows(model: Model, ward: Ward, optimum: float, logs: Logs) -> Iterator[Row]:
     """One row a method; all methods learn from the same logs."""
     ends = np.arange(len(model.start)) >= DEATH
     problem = Markov(model.transition, model.reward, model.start, ends, ward.allowed, limit=10_000, factor=1.0)
-    label = f"ICU-Sepsis, {ADMISSIONS:,} admissions, {ward.name}"
+    label = f"ICU-Sepsis, {logs.admissions:,} admissions, {ward.name}"
     with screen.console.status(f"{label} …"):
-        worth = np.array([learned_from(log(problem, ward.treatments, seed), problem, ward.methods) for seed in seeds])
+        played = (logs.of(problem, ward.treatments, seed) for seed in logs.seeds)
+        worth = np.array([learned_from(each, problem, ward.methods) for each in played])
     for number, (name, given) in enumerate(ward.methods):
         goal = ward.goal if number == 0 else None
         holds = None if goal is None else bool(worth[:, number].mean() >= goal)
@@ -342,12 +371,6 @@ def ward_rows(model: Model, ward: Ward, optimum: float, seeds: Sequence[int]) ->
         what = f"{label}: {name}{' with ' if told else ''}{told}, {interval(worth[:, number])}"
         promise = "" if goal is None else f">= {goal:g}"
         yield Row(what, float(worth[:, number].mean()), "survival", promise, holds, "optimum", optimum)
-
-
-def log(problem: Markov, treatments: Floats, seed: int) -> Batch:
-    """One log, played in parts that fit the memory."""
-    rng = np.random.default_rng(seed)
-    return joined([problem.play(Table(treatments), 5_000, rng) for _ in range(ADMISSIONS // 5_000)])
 
 
 def joined(parts: Sequence[Batch]) -> Batch:
