@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -29,7 +30,7 @@ class Row:
     """One measured figure, what it was measured against, and whether it meets its goal."""
 
     name: str
-    value: float
+    value: float  # NaN: it could not be measured, which is null in the file
     unit: str
     goal: str = ""  # such as ">= 5e6"
     holds: bool | None = None  # None: nothing was promised
@@ -85,9 +86,15 @@ def _keep(file: Path | None, rows: list[Row]) -> None:
     if file is None:
         return
     beside = file.with_name(f"{file.name}.partial")
-    content = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
+    content = json.dumps([*map(_plain, rows)], indent=1, ensure_ascii=False, allow_nan=False)
     beside.write_text(content + "\n", encoding="utf-8")
     beside.replace(file)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """JSON has no numbers but finite ones."""
+    plain = asdict(row).items()
+    return {key: None if isinstance(each, float) and not math.isfinite(each) else each for key, each in plain}
 
 
 def _table(name: str, rows: list[Row], ended: str = "") -> Table:
@@ -102,6 +109,8 @@ def _table(name: str, rows: list[Row], ended: str = "") -> Table:
 
 
 def _figure(value: float) -> str:
+    if not math.isfinite(value):
+        return "not measured"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

@@ -284,7 +284,7 @@ VALUES = st.recursive(
             lambda each: f"({each[0]} {each[1]} {each[2]})"
         ),
         inner.map(lambda each: f"-({each})"),
-        inner.map(lambda each: f"not({each})"),
+        inner.map(lambda each: f"(not {each})"),
         st.tuples(inner, inner).map(lambda each: f"({each[0]}, {each[1]})"),
         st.tuples(inner, inner).map(lambda each: f"[x for x in [{each[0]}] if {each[1]}]"),
         st.tuples(inner, inner, inner).map(lambda each: f"(({each[0]})if {each[1]} else {each[2]})"),

@@ -41,6 +41,12 @@ def test_rows_may_come_all_at_once(run, file: Path, capsys: pytest.CaptureFixtur
     assert "second" in printed
 
 
+def test_what_could_not_be_measured_is_null_and_says_so(run, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(lambda quick: [Row("slow disk", float("nan"), "ms", "< 2", False)])
+    assert [row["value"] for row in json.loads(file.read_text(encoding="utf-8"))] == [None]
+    assert "not measured" in capsys.readouterr().out
+
+
 def test_a_run_without_rows_leaves_an_empty_list(run, file: Path) -> None:
     file.write_text('[{"name": "of an earlier run"}]', encoding="utf-8")
     run(lambda quick: [])

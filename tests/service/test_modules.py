@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -56,7 +55,8 @@ def test_a_benchmark_prints_a_table_and_writes_its_rows(name: str, tmp_path: Pat
     assert rows
     for row in rows:
         assert {"name", "value", "unit", "peer", "peer_value", "goal", "holds"} <= set(row)
-        assert math.isfinite(row["value"])
+        assert row["value"] is not None or row["holds"] is not True  # what could not be measured holds nothing
+    assert any(row["value"] is not None for row in rows)
 
 
 def test_make_demo_runs_the_demonstration() -> None:
