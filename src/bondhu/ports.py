@@ -147,6 +147,31 @@ class Keeping(Protocol):
         """A consistent copy of the whole store at this path, made while others write."""
 
 
+class Transcript(NamedTuple):
+    """What was said around one decision."""
+
+    decision_id: str
+    time: float  # seconds; when the answer ended
+    body: Mapping[str, Any]  # plain data: "messages", "answer", "usage", "upstream", "model", "status", "cost" ...
+
+
+class Transcripts(Protocol):
+    """What was said around decisions. It goes where its decision goes: erased, let go, forgotten with it."""
+
+    def keep(self, transcripts: Sequence[Transcript], feedback: Sequence[Feedback] = ()) -> None:
+        """Commit all of them; one that is there already stays as it is. One whose decision is not there is left out:
+        it may be that of somebody who was erased meanwhile, and nobody could find it by their name any more. `feedback`
+        under ids that are new is committed with them: all of it or nothing, but for that of decisions that are not
+        there."""
+
+    def transcripts(self, decision_ids: Collection[str]) -> list[Transcript]:
+        """Those of these decisions that are there, in the order in which they were kept."""
+
+    def latest(self, domain: str, session: str, user: str | None) -> tuple[Decision, Transcript | None] | None:
+        """The newest decision of a user's session around which something was said, and that; None where there is none.
+        What others said under the same name is not theirs. Cheap to call for every request."""
+
+
 class Entry(NamedTuple):
     """One thing noted beside the facts."""
 

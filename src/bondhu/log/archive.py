@@ -3,6 +3,9 @@
 A run writes a pair of files aside, reads it back and compares it with what was written, marks it, renames it, deletes
 its rows from the log and removes the mark. A run that was cut off leaves files aside, which the next one deletes since
 the log still has their rows, or a mark, from which the next one goes on.
+
+An archive holds decisions and feedback: what trainings and estimates are made of. What was said around them goes with
+their rows and is in no archive: text is the most personal of all, and `bondhu export` keeps it on request.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def checked_context(row: Decision) -> str:
         ):
             _check_text(id_, domain, session, action, version, variant, "" if user is None else user)
             text = encode(context).decode()
-            if "null" not in text or _without_json(context) is None:  # JSON has no NaN: it would become null
+            if "null" not in text or without_json(context) is None:  # JSON has no NaN: it would become null
                 return text
     except (TypeError, UnicodeEncodeError):
         pass
@@ -157,7 +157,7 @@ def _explain_decision(row: Decision) -> NoReturn:
 def _explain_context(row: Decision) -> NoReturn:
     if not isinstance(row.context, Mapping):
         _refuse(row, "context", "It must be an object: a value for each field.")
-    found = _without_json(row.context)
+    found = without_json(row.context)
     name, value = found or ("context", row.context)
     raise InvalidInput(
         f"Decision {row.id!r} has {value!r} in context field {name!r}, which JSON cannot hold.",
@@ -209,7 +209,7 @@ def _refuse(row: Decision | Feedback, name: str, fix: str) -> NoReturn:
     raise InvalidInput(f"{kind} {row.id!r} got {name} = {value!r}.", field=name, value=value, fix=fix)
 
 
-def _without_json(value: Any, name: str = "context") -> tuple[str, Any] | None:
+def without_json(value: Any, name: str = "context") -> tuple[str, Any] | None:
     """The first name and value inside a context that JSON cannot hold, or None."""
     if isinstance(value, Mapping):
         inside = ((str(key), each) for key, each in value.items())
@@ -217,7 +217,7 @@ def _without_json(value: Any, name: str = "context") -> tuple[str, Any] | None:
         inside = ((name, each) for each in value)
     else:
         return None if _encodes(value) else (name, value)
-    return next((found for key, each in inside if (found := _without_json(each, key))), None)
+    return next((found for key, each in inside if (found := without_json(each, key))), None)
 
 
 def _encodes(value: Any) -> bool:

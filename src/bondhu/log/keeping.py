@@ -110,6 +110,7 @@ def forget(database: Database, decisions: Collection[str], feedback: Collection[
     with database.writing() as connection:
         connection.execute(QUERIES["delete_feedback_by_id"], (said,))
         connection.execute(QUERIES["let_feedback_wait"], (made,))
+        connection.execute(QUERIES["delete_transcripts_by_id"], (made,))
         connection.execute(QUERIES["delete_decisions_by_id"], (made,))
     database.give_back()
 
@@ -136,6 +137,7 @@ def erase(database: Database, domain: str, user: str) -> Erased:
 
 def _delete(connection: apsw.Connection, seqs: Sequence[int]) -> Erased:
     said = _ids(connection, "delete_feedback_of", seqs)
+    connection.execute(QUERIES["delete_transcripts_of"], (_listed(seqs),))
     return Erased(_ids(connection, "delete_decisions", seqs), said)
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from bondhu.ports import Keeping, Ledger, Log, Tasks
+from bondhu.ports import Keeping, Ledger, Log, Tasks, Transcripts
 
 Held = Callable[[], bool]  # whether a lock is still held: one in a database goes with the connection to it
 
@@ -23,6 +23,7 @@ class Stores:
     log: KeptLog
     tasks: Tasks
     ledger: Ledger
+    transcripts: Transcripts
     alone: Callable[[str], AbstractContextManager[Held]]  # a lock by name between all processes that use this store;
     # raises TrainingInProgress at once where another process holds it
     close: Callable[[], None]

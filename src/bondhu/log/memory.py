@@ -14,7 +14,8 @@ from bondhu.errors import InvalidInput
 from bondhu.log.checks import check_feedback, checked_context, decode, duplicate, encode
 from bondhu.log.columns import check_window, memo_matrix
 from bondhu.log.revisions import Said, superseded
-from bondhu.ports import Entry, Erased, Facts, LogSummary, Task
+from bondhu.log.transcript_checks import checked_transcript
+from bondhu.ports import Entry, Erased, Facts, LogSummary, Task, Transcript
 from bondhu.types import Decision, Feedback, Names, Records
 
 PIECE = 10_000  # decisions, or feedback that waits, in a piece of facts
@@ -36,23 +37,27 @@ class MemoryLog:
         self._feedback: dict[str, Feedback] = {}
         self._said: dict[str, list[Said]] = {}  # by decision
         self._signal: list[str] = []  # by `seq`
+        self._transcripts: dict[str, tuple[float, str]] = {}  # time and body, by decision
 
     def append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback] = ()) -> None:
         """Keep all of it or nothing."""
+        with self._lock:
+            self._append(decisions, feedback)
+
+    def _append(self, decisions: Sequence[Decision], feedback: Sequence[Feedback]) -> None:
         made: dict[str, Stored] = {}
         said: dict[str, Feedback] = {}
-        with self._lock:
-            for decision in decisions:
-                new = _normal(decision)
-                if made.setdefault(new.decision.id, self._decisions.get(new.decision.id, new))[0] != new.decision:
-                    raise duplicate(decision)
-            for each in feedback:
-                check_feedback(each)
-                if said.setdefault(each.id, self._feedback.get(each.id, each)) != each:
-                    raise duplicate(each)
-            self._decisions.update(made)
-            for each in said.values():
-                self._hear(each)
+        for decision in decisions:
+            new = _normal(decision)
+            if made.setdefault(new.decision.id, self._decisions.get(new.decision.id, new))[0] != new.decision:
+                raise duplicate(decision)
+        for each in feedback:
+            check_feedback(each)
+            if said.setdefault(each.id, self._feedback.get(each.id, each)) != each:
+                raise duplicate(each)
+        self._decisions.update(made)
+        for each in said.values():
+            self._hear(each)
 
     def _hear(self, row: Feedback) -> None:
         if row.id in self._feedback:
@@ -133,6 +138,36 @@ class MemoryLog:
                 bytes=sum(len(each.context) for each in self._decisions.values()),
             )
 
+    # --------------------------------------------------------------------------------------------------- transcripts
+
+    def keep(self, transcripts: Sequence[Transcript], feedback: Sequence[Feedback] = ()) -> None:
+        """As ports.Transcripts."""
+        rows = [checked_transcript(each) for each in transcripts]
+        for said in feedback:
+            check_feedback(said)
+        with self._lock:
+            self._append([], [each for each in feedback if each.decision_id in self._decisions])
+            for id_, time, body in rows:
+                if id_ in self._decisions:
+                    self._transcripts.setdefault(id_, (time, body))
+
+    def transcripts(self, decision_ids: Collection[str]) -> list[Transcript]:
+        """As ports.Transcripts."""
+        asked = set(decision_ids)
+        with self._lock:
+            there = [(id_, time, body) for id_, (time, body) in self._transcripts.items() if id_ in asked]
+        return [Transcript(id_, time, decode(body)) for id_, time, body in there]
+
+    def latest(self, domain: str, session: str, user: str | None) -> tuple[Decision, Transcript | None] | None:
+        """As ports.Transcripts."""
+        with self._lock:
+            rows = [self._decisions[id_].decision for id_ in self._transcripts]
+        rows = [each for each in reversed(rows) if (each.domain, each.session, each.user) == (domain, session, user)]
+        if not rows:
+            return None
+        newest = max(rows, key=lambda row: row.time)
+        return _copied(newest), next(iter(self.transcripts([newest.id])), None)
+
     # ------------------------------------------------------------------------------------------------------- keeping
 
     def facts(self, domain: str, start: float, end: float) -> Iterator[Facts]:
@@ -163,6 +198,7 @@ class MemoryLog:
                 self._unsay(id_)
             for id_ in decisions:
                 self._decisions.pop(id_, None)
+                self._transcripts.pop(id_, None)
 
     def erase(self, domain: str, user: str) -> Erased:
         """As ports.Keeping."""
@@ -179,14 +215,18 @@ class MemoryLog:
         """An SQLite file that `bondhu restore` takes, with all that is in memory here; raises InvalidInput where it is
         there already."""
         from bondhu.log.sqlite import SqliteLog  # only here does it need a file
+        from bondhu.log.transcripts import SqliteTranscripts
 
         if path.exists():
             fix = "Name a new file: a backup replaces nothing."
             raise InvalidInput(f"{path} is there already.", field="path", value=str(path), fix=fix)
         with self._lock:
             made, said = [each.decision for each in self._decisions.values()], list(self._feedback.values())
+            kept = list(self._transcripts)
         with TemporaryDirectory() as folder, SqliteLog(Path(folder) / "log.sqlite") as log:
             log.append(made, said)
+            with SqliteTranscripts(Path(folder) / "log.sqlite") as transcripts:
+                transcripts.keep(self.transcripts(kept))
             log.backup(path)
 
     def _in(self, domain: str) -> Iterator[Stored]:
@@ -200,6 +240,7 @@ class MemoryLog:
         said = [each.id for id_ in decisions for each in self._said.get(id_, ())]
         for id_ in decisions:
             del self._decisions[id_]
+            self._transcripts.pop(id_, None)
         for id_ in said:
             self._unsay(id_)
         return Erased(tuple(decisions), tuple(said))

@@ -1,7 +1,7 @@
 """Moves all that a store holds of a domain to another store, by way of a folder of files.
 
-`decisions.parquet` and `feedback.parquet` hold the facts as they arrived; `system_tasks.jsonl` and `ledger.jsonl` what
-stands beside them.
+`decisions.parquet` and `feedback.parquet` hold the facts as they arrived; `transcripts.jsonl`, `system_tasks.jsonl` and
+`ledger.jsonl` what stands beside them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,10 +22,11 @@ from bondhu.errors import InvalidInput, StoreError, nearest
 from bondhu.log.checks import encode
 from bondhu.log.parquet import Pair, Written, domain_of, flush, pairs_of, read_pair, write_facts
 from bondhu.log.stores import Stores
-from bondhu.ports import Entry, Facts, Ledger, Task, Tasks
+from bondhu.ports import Entry, Facts, Ledger, Task, Tasks, Transcript
 
-TASKS, LEDGER = "system_tasks.jsonl", "ledger.jsonl"
+TASKS, LEDGER, TRANSCRIPTS = "system_tasks.jsonl", "ledger.jsonl", "transcripts.jsonl"
 ALL = 1 << 40  # more tasks than there can be
+PIECE = 1_000  # transcripts kept at a time
 
 Told = Callable[[int], None]  # decisions done since it was told last
 
@@ -37,17 +39,20 @@ class Moved(NamedTuple):
     new_decisions: int
     new_feedback: int
     new_beside: int  # tasks and entries of the ledger
+    transcripts: int = 0  # in the folder; those whose decision is not there are left out
 
 
 def move_out(stores: Stores, domain: str, folder: Path, told: Told) -> Written:
     """Write a new folder, there whole or not at all: the facts of the domain, with the feedback that waits for a
-    decision of any domain, all tasks, and the domain's entries of the ledger."""
+    decision of any domain, what was said around the decisions, all tasks, and the domain's entries of the ledger."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = f"{folder} is there already."
         raise InvalidInput(what, field="path", value=str(folder), fix="Name a new folder.")
-    with _aside(folder) as aside:
-        pieces = _telling(stores.log.facts(domain, -np.inf, np.inf), told)
-        written = write_facts(pieces, Pair.called(aside), domain)
+    with made_aside(folder) as aside:
+        with (aside / TRANSCRIPTS).open("wb") as texts:
+            pieces = _telling(stores.log.facts(domain, -np.inf, np.inf), told)
+            written = write_facts(_with_texts(stores, pieces, texts), Pair.called(aside), domain)
+        flush(aside / TRANSCRIPTS)
         _write_lines(aside / TASKS, all_tasks(stores.tasks))
         _write_lines(aside / LEDGER, all_entries(stores.ledger, domain))
     return written
@@ -63,10 +68,11 @@ def move_in(stores: Stores, domain: str, path: Path, told: Told) -> Moved:
             stores.log.append(piece.decisions, piece.feedback)
             made, said = made + len(piece.decisions), said + len(piece.feedback)
             told(len(piece.decisions))
+    texts = _bring_transcripts(stores, path / TRANSCRIPTS)
     beside = _bring_beside(stores, domain, path) if path.is_dir() else 0
     after = stores.log.summary(domain)
     new = after.feedback + after.unmatched - before.feedback - before.unmatched
-    return Moved(made, said, after.decisions - before.decisions, new, beside)
+    return Moved(made, said, after.decisions - before.decisions, new, beside, texts)
 
 
 def all_tasks(tasks: Tasks) -> list[Task]:
@@ -89,6 +95,16 @@ def _of_domain(path: Path, domain: str) -> list[Pair]:
     return [pair for pair, name in zip(pairs, names, strict=True) if name == domain]
 
 
+def _bring_transcripts(stores: Stores, path: Path) -> int:
+    """Keep what was said around decisions that are there; how much the file holds."""
+    held = 0
+    lines = _lines(path, Transcript)
+    while some := list(islice(lines, PIECE)):
+        stores.transcripts.keep(some)
+        held += len(some)
+    return held
+
+
 def _bring_beside(stores: Stores, domain: str, folder: Path) -> int:
     """Record the tasks and note the entries that are not there yet; how many."""
     new = 0
@@ -109,6 +125,28 @@ def _counted(there: Counter[bytes], row: bytes) -> bool:
     """Whether one more of these is there; it is used up then."""
     there[row] -= 1
     return there[row] >= 0
+
+
+def _with_texts(stores: Stores, pieces: Iterable[Facts], file: BinaryIO) -> Iterator[Facts]:
+    """The pieces, while what was said around their decisions is written to the file."""
+    for piece in pieces:
+        for text in stores.transcripts.transcripts([each.id for each in piece.decisions]):
+            file.write(encode(text) + b"\n")
+        yield piece
+
+
+def without_transcripts(path: Path, decisions: Collection[str]) -> None:
+    """Write the file anew, in one step, without what was said around these decisions; where there is none, nothing."""
+    if not path.exists():
+        return
+    aside = path.with_name(f"{path.name}.part")
+    aside.touch(mode=0o600)
+    with aside.open("wb") as file:
+        for row in _lines(path, Transcript):
+            if row.decision_id not in decisions:
+                file.write(encode(row) + b"\n")
+    flush(aside)
+    aside.replace(path)
 
 
 def _telling(pieces: Iterable[Facts], told: Told) -> Iterator[Facts]:
@@ -137,7 +175,7 @@ def _lines(path: Path, kind: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
+def made_aside(folder: Path) -> Iterator[Path]:
     """A folder that gets its name when the block has ended well. Only its owner may look into it: it holds people."""
     aside = folder.with_name(f"{folder.name}.part")
     try:

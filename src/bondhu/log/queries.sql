@@ -16,6 +16,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
 INSERT INTO feedback (id, decision, decision_id, signal, value, time, replaces)
 VALUES (?1, (SELECT seq FROM decision WHERE id = ?2), ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING;
 
+-- name: add_feedback_beside
+-- The same only beside its decision, as `add_transcript`.
+INSERT INTO feedback (id, decision, decision_id, signal, value, time, replaces)
+SELECT ?1, seq, ?2, ?3, ?4, ?5, ?6 FROM decision WHERE id = ?2 ON CONFLICT (id) DO NOTHING;
+
 -- name: is_feedback_early
 SELECT EXISTS (SELECT 1 FROM feedback WHERE decision IS NULL);
 
@@ -118,6 +123,26 @@ WHERE decision IN (SELECT seq FROM decision WHERE id IN (SELECT value FROM json_
 
 -- name: delete_decisions_by_id
 DELETE FROM decision WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: delete_transcripts_of
+DELETE FROM transcript WHERE decision_id IN (SELECT id FROM decision WHERE seq IN (SELECT value FROM json_each(?)));
+
+-- name: delete_transcripts_by_id
+DELETE FROM transcript WHERE decision_id IN (SELECT value FROM json_each(?));
+
+-- name: add_transcript
+-- Only beside its decision: what waited for one that was erased could never be found by the person's name.
+INSERT INTO transcript (decision_id, domain, session, decided, time, body)
+SELECT id, domain, session, time, ?2, ?3 FROM decision WHERE id = ?1 ON CONFLICT (decision_id) DO NOTHING;
+
+-- name: transcripts
+SELECT decision_id, time, body FROM transcript
+WHERE decision_id IN (SELECT value FROM json_each(?)) ORDER BY seq;
+
+-- name: latest_of_session
+SELECT said.decision_id, said.time, said.body
+FROM transcript AS said INDEXED BY transcript_by_session CROSS JOIN decision ON decision.id = said.decision_id
+WHERE said.domain = ? AND said.session = ? AND decision."user" IS ? ORDER BY said.decided DESC, said.seq DESC LIMIT 1;
 
 -- name: held
 -- Whether anything is in the store.

@@ -8,6 +8,7 @@ from bondhu.errors import SettingsInvalid
 from bondhu.log.kept import KeptLog, Stores
 from bondhu.log.lock import only_one
 from bondhu.log.sqlite import SqliteLedger, SqliteLog, SqliteTasks
+from bondhu.log.transcripts import SqliteTranscripts
 
 __all__ = ["KeptLog", "Stores", "is_postgres", "open_stores"]
 
@@ -30,9 +31,10 @@ def open_stores(where: str, directory: Path, password: str | None = None) -> Sto
     path = directory / where
     path.parent.mkdir(parents=True, exist_ok=True)
     log, tasks, ledger = SqliteLog(path), SqliteTasks(path), SqliteLedger(path)
+    transcripts = SqliteTranscripts(log.database)  # in this process they take turns, rather than wait for a lock
 
     def close() -> None:
-        for each in (log, tasks, ledger):
+        for each in (log, tasks, ledger, transcripts):
             each.close()
 
-    return Stores(log, tasks, ledger, lambda name: only_one(path.with_name(f"{name}.lock")), close)
+    return Stores(log, tasks, ledger, transcripts, lambda name: only_one(path.with_name(f"{name}.lock")), close)

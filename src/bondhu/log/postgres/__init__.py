@@ -17,8 +17,9 @@ def open_postgres(where: str, password: str | None = None) -> Stores:
     from bondhu.log.postgres.keeping import match_early
     from bondhu.log.postgres.log import PostgresLog
     from bondhu.log.postgres.tasks import PostgresLedger, PostgresTasks
+    from bondhu.log.postgres.transcripts import PostgresTranscripts
 
     database = Database(Address(where, password))
     match_early(database)
     log, tasks, ledger = PostgresLog(database), PostgresTasks(database), PostgresLedger(database)
-    return Stores(log, tasks, ledger, database.alone, database.close)
+    return Stores(log, tasks, ledger, PostgresTranscripts(database), database.alone, database.close)

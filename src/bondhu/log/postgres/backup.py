@@ -24,7 +24,7 @@ from bondhu.log.postgres.schema import IN_USE, TABLES, bring_forward, migrations
 from bondhu.log.postgres.words import UNFORESEEN, in_our_words
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 0.0)  # seconds between attempts to have the database alone
-SEQUENCES = {"action_set": "id", "decision": "seq", "feedback": "seq", "system_tasks": "id", "ledger": "seq"}
+SEQUENCES = {"action_set": "id", "system_tasks": "id"}  # the column that numbers the rows; of other tables "seq"
 
 
 def backup(database: Database, path: Path) -> None:
@@ -127,7 +127,7 @@ async def _make_room(connection: Connection, name: str, replace: bool) -> None:
 async def _fill(connection: Connection, copy: Copy, table: str) -> None:
     with copy.rows(table) as rows:
         await connection.copy_to_table(table, source=rows.source, columns=rows.columns, format=rows.form)
-    column = SEQUENCES[table]
+    column = SEQUENCES.get(table, "seq")
     last = f"SELECT coalesce(max({column}), 0) + 1 FROM {table}"  # noqa: S608  constants
     await connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), ({last}), false)")
 

@@ -95,6 +95,7 @@ def forget(database: Database, decisions: Collection[str], feedback: Collection[
         await _stop_writers(connection)
         await connection.execute(QUERIES["delete_feedback_by_id"], said)
         await connection.execute(QUERIES["let_feedback_wait"], made)
+        await connection.execute(QUERIES["delete_transcripts"], made)
         await connection.execute(QUERIES["delete_decisions_by_id"], made)
 
     database.transact(delete, LONG)
@@ -113,19 +114,25 @@ def erase(database: Database, domain: str, user: str) -> Erased:
         return await _delete(connection, list(map(tuple, rows)))
 
     gone = database.transact(delete, LONG)
-    database.run(lambda connection: connection.execute("VACUUM (FULL, ANALYZE) decision"), LONG)
-    database.run(lambda connection: connection.execute("VACUUM (FULL, ANALYZE) feedback"), LONG)
+    for table in ("decision", "feedback", "transcript"):
+        _rewrite(database, f"VACUUM (FULL, ANALYZE) {table}")
     return gone
 
 
+def _rewrite(database: Database, statement: str) -> None:
+    database.run(lambda connection: connection.execute(statement), LONG)
+
+
 async def _stop_writers(connection: Connection) -> None:
-    """Until the transaction ends, so that nothing is said of a decision while it is deleted; readers go on."""
-    await connection.execute("LOCK TABLE decision, feedback IN SHARE ROW EXCLUSIVE MODE")
+    """Until the transaction ends, so that nothing is said of a decision, or around it, while it is deleted; readers
+    go on."""
+    await connection.execute("LOCK TABLE decision, feedback, transcript IN SHARE ROW EXCLUSIVE MODE")
 
 
 async def _delete(connection: Connection, rows: Sequence[tuple[int, str]]) -> Erased:
     """By seq and id of decisions."""
     seqs, ids = [seq for seq, _ in rows], [id_ for _, id_ in rows]
     said = await connection.fetch(QUERIES["delete_feedback"], seqs, ids)
+    await connection.execute(QUERIES["delete_transcripts"], ids)
     await connection.execute(QUERIES["delete_decisions"], seqs)
     return Erased(tuple(map(plain, ids)), tuple(plain(id_) for (id_,) in said))

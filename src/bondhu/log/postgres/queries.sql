@@ -131,6 +131,7 @@ SELECT count(*), (SELECT count(*) FROM heard JOIN decision ON decision.seq = hea
         AND NOT EXISTS (SELECT FROM decision WHERE decision.id = decision_id)),
     pg_total_relation_size('decision') + pg_total_relation_size('feedback') + pg_total_relation_size('action_set')
         + pg_total_relation_size('system_tasks') + pg_total_relation_size('ledger')
+        + pg_total_relation_size('transcript')
 FROM decision WHERE domain = $1;
 
 -- name: facts
@@ -190,6 +191,33 @@ WHERE decision IN (SELECT seq FROM decision WHERE id = ANY ($1::text[]));
 
 -- name: delete_decisions_by_id
 DELETE FROM decision WHERE id = ANY ($1::text[]);
+
+-- name: delete_transcripts
+DELETE FROM transcript WHERE decision_id = ANY ($1::text[]);
+
+-- name: only_beside_decisions
+-- Before it is asked which decisions are there: whoever deletes some of them has ended then, or waits.
+LOCK TABLE transcript IN ROW EXCLUSIVE MODE;
+
+-- name: decisions_there
+SELECT id FROM decision WHERE id = ANY ($1::text[]);
+
+-- name: add_transcripts
+-- Only beside its decision: what waited for one that was erased could never be found by the person's name. In the order
+-- of ids, as `add_group`.
+INSERT INTO transcript (seq, decision_id, domain, session, decided, time, body)
+SELECT number, decision.id, domain, session, decision.time, new.time, body FROM (
+    SELECT nextval('transcript_seq_seq'), given.* FROM unnest($1::text[], $2::float8[], $3::text[]) AS given OFFSET 0
+) AS new (number, id, time, body) JOIN decision ON decision.id = new.id ORDER BY decision.id COLLATE "C"
+ON CONFLICT (decision_id) DO NOTHING;
+
+-- name: transcripts
+SELECT decision_id, time, body FROM transcript WHERE decision_id = ANY ($1::text[]) ORDER BY seq;
+
+-- name: latest_of_session
+SELECT said.decision_id, said.time, said.body FROM transcript AS said JOIN decision ON decision.id = said.decision_id
+WHERE said.domain = $1 AND said.session = $2 AND decision."user" IS NOT DISTINCT FROM $3
+ORDER BY said.decided DESC, said.seq DESC LIMIT 1;
 
 -- name: add_task
 INSERT INTO system_tasks

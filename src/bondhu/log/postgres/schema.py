@@ -12,7 +12,7 @@ HERE = files("bondhu.log.postgres")
 NAMED = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
 QUERIES = {name: text.strip() for name, text in NAMED.findall(HERE.joinpath("queries.sql").read_text("utf-8"))}
 
-TABLES = ["action_set", "decision", "feedback", "system_tasks", "ledger"]
+TABLES = ["action_set", "decision", "feedback", "system_tasks", "ledger", "transcript"]
 MIGRATING = 0x626F6E6468750001  # key of the lock of whoever brings the tables forward
 IN_USE = 0x626F6E6468750002  # key of the lock that every connection shares, and who restores a backup has alone
 
