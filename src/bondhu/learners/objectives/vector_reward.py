@@ -50,7 +50,8 @@ class VectorReward:
     inner: Learner[Any] = field(default_factory=lambda: learners.build("tabular.q_learning", MEANS))  # learns each part
     weights: Mapping[str, float] = field(default_factory=lambda: {WHOLE: 1.0})  # of the parts by name
     limits: Mapping[str, float] = field(default_factory=dict)  # what the mean of a part has to reach, by name
-    multiplier_rate: float = 1.0  # step of the dual ascent, over the root of the updates so far
+    multiplier_rate: float = 1.0  # step of the dual ascent, over the root of the steps so far; in rewards a unit²
+    multiplier_steps: int = 1  # of the dual ascent in an update; hundreds where a training is all there is
     exploration: Exploration = EpsilonGreedy(0.1)  # over the weighted values
 
     State: ClassVar[type[Parts]] = Parts
@@ -58,6 +59,7 @@ class VectorReward:
 
     def __post_init__(self) -> None:
         require(self, 0.0, np.inf, "multiplier_rate")
+        require(self, 1, 1_000_000, "multiplier_steps")
         if not self.weights or not all(np.isfinite([*self.weights.values(), *self.limits.values()])):
             fix = "Give finite numbers, such as {reward = 1.0, novelty = 0.2}."
             raise InvalidInput(f"The weights are {dict(self.weights)}.", field="weights", value=self.weights, fix=fix)
@@ -122,12 +124,28 @@ class VectorReward:
         return list(dict.fromkeys([*self.weights, *self.limits]))
 
     def _ascended(self, state: Parts, batch: Batch) -> Floats:
-        """The multipliers after one step, by what the present policy would get of each limited part on these rows."""
-        chosen = self.policy(state).distribution(batch.observation, batch.allowed)
-        known = [self.inner.beliefs(state.inner[name])(batch.observation).value for name in self.limits]
-        means = np.array([float((chosen * value).sum(axis=1).mean()) for value in known])
-        step = self.multiplier_rate / np.sqrt(state.rounds + 1)
-        return dual_ascent(state.multipliers, means, np.array(list(self.limits.values())), step)
+        """The multipliers after these steps, by what the policy that follows from them would get of each limited part
+        on these rows. Of several steps, the last ones only go where limits are kept: just below its price, all that
+        exceeds a limit is still done."""
+        known = {name: self.inner.beliefs(each)(batch.observation).value for name, each in state.inner.items()}
+        weighted = np.asarray(sum(weight * known[name] for name, weight in self.weights.items()))
+        limited = [known[name] for name in self.limits]
+        limits, multipliers = np.array(list(self.limits.values())), state.multipliers
+
+        def means(multipliers: Floats) -> Floats:
+            priced = sum((price * part for price, part in zip(multipliers, limited, strict=True)), weighted)
+            chosen = greedy(priced, batch.allowed)
+            return np.array([float((chosen * part).sum(axis=1).mean()) for part in limited])
+
+        step = 0.0
+        for number in range(self.multiplier_steps):
+            step = self.multiplier_rate / np.sqrt(state.rounds * self.multiplier_steps + number + 1)
+            multipliers = dual_ascent(multipliers, means(multipliers), limits, step)
+        for _ in range(self.multiplier_steps - 1):
+            if np.array_equal(lacking := np.minimum(means(multipliers), limits), limits):
+                break
+            multipliers = dual_ascent(multipliers, lacking, limits, step)
+        return multipliers
 
 
 def _weighted(weights: Sequence[float], parts: Sequence[Belief]) -> Belief:
