@@ -12,13 +12,14 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from bondhu import evaluate, judging, learners
+from bondhu.domains.assistant.feedback import MEASURED
 from bondhu.doors import door, masks
 from bondhu.errors import BondhuError, Conflict, InvalidInput, UnknownName, nearest
 from bondhu.evaluate.gate import GateRules
 from bondhu.judging import check_apart, kept_back
 from bondhu.log.stores import KeptLog, Stores, open_stores
 from bondhu.monitor.doctor import Facts
-from bondhu.ports import Deployment, Domain, Event, Ledger, Task, Tasks, Version
+from bondhu.ports import Deployment, Domain, Event, Ledger, Task, Tasks, Transcripts, Version
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
 from bondhu.registry.lifecycle import APPLICATION, BASELINE
@@ -68,6 +69,10 @@ class App:
     @property
     def ledger(self) -> Ledger:
         return self.stores.ledger
+
+    @property
+    def transcripts(self) -> Transcripts:
+        return self.stores.transcripts
 
     def live(self) -> str | None:
         """The version in force; None is the baseline rule."""
@@ -200,6 +205,8 @@ class App:
             now=self.now,
             as_trained=self.as_trained,
             door=door(masks(self.settings, self.domain)),
+            personal=self.settings.gateway is not None,
+            own=() if self.settings.gateway is None else MEASURED,
         )
 
     # ------------------------------------------------------------------------------------------------ train and judge

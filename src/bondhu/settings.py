@@ -152,6 +152,32 @@ class Alerts(_Table):
     mail_starttls: bool = True
 
 
+class Gateway(_Table):
+    """`[gateway]`: answers in OpenAI's chat protocol; there is none without the table."""
+
+    prompt: Literal["store", "hash", "drop"] = "store"  # what is kept of what users write, redacted
+    answer: Literal["store", "hash", "drop"] = "store"  # likewise of answers
+    embedding: Path | None = None  # folder of the model that makes the vectors of the field of this name
+    dollars_per_day: float | None = Field(default=None, gt=0)  # spent on answers, by UTC days; none: no limit
+    breaker_failures: int = Field(default=5, ge=1)  # in a row, after which an upstream is left alone
+    breaker_seconds: float = Field(default=30, gt=0)  # until one request tries it again
+
+
+class Upstream(_Table):
+    """`[upstreams.NAME]`: where models answer."""
+
+    url: str = Field(pattern=r"^https?://[^\s@?#]+$")  # up to /chat/completions, such as https://api.openai.com/v1
+    key_from: str = ""  # environment variable that holds the key; "": none
+    timeout: float = Field(default=60, gt=0)  # seconds without a byte
+    total_timeout: float = Field(default=600, gt=0)  # seconds for a whole answer
+    connect_timeout: float = Field(default=5, gt=0)  # seconds
+    retries: int = Field(default=2, ge=0, le=20)  # before the first byte
+    fallback: list[str] = []  # upstreams that are asked when this one fails, in order
+    model: str = ""  # asked for where this one stands in for another; "": the same name
+    prices: dict[str, tuple[float, float]] = {}  # dollars for a million tokens in and out, by model
+    usage: bool = True  # ask for the tokens of streams (`stream_options`), which not every server takes
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -171,6 +197,9 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()
     webhooks: Webhooks = Webhooks()
     streams: list[Stream] = []
+    gateway: Gateway | None = None
+    upstreams: dict[str, Upstream] = {}
+    strategies: dict[str, dict[str, dict[str, Any]]] = {}  # [strategies.PART.VALUE], as domains.assistant reads them
     directory: Path = Path(".")  # where bondhu.toml stands; relative paths in [store] start here
     problem: dict[str, Any] = {}
 
@@ -313,7 +342,8 @@ def _explained(error: ValidationError) -> SettingsInvalid:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
-        table: Any = Stream if first["loc"][0] == "streams" else Settings.model_fields[str(first["loc"][0])].annotation
+        own = {"streams": Stream, "gateway": Gateway, "upstreams": Upstream}
+        table: Any = own.get(str(first["loc"][0])) or Settings.model_fields[str(first["loc"][0])].annotation
         names = list(getattr(table, "model_fields", {}))
         return SettingsInvalid(f"Unknown setting {key}.", field=key, fix=nearest(str(first["loc"][-1]), names))
     value = first["input"]

@@ -22,13 +22,13 @@ GROUPED = ("category", "number", "text", "person")  # kinds of field that people
 
 
 def checked_learner(chosen: Learning, domain: Domain) -> Learning:
-    """The learner of the settings, with the person's column filled in where it has one; raises SettingsInvalid where it
+    """The learner of the settings, with what it can know of the domain filled in; raises SettingsInvalid where it
     does not exist, has no such hyper-parameters, or cannot decide in this domain."""
     try:
         kind = learners.find(chosen.name)
     except UnknownName as error:
         raise SettingsInvalid(error.what, field="learner.name", value=chosen.name, fix=error.fix) from error
-    given = {**_person(kind, chosen, domain), **chosen.hyperparameters}
+    given = {**_person(kind, chosen, domain), **_range(kind, domain), **chosen.hyperparameters}
     try:
         learner = learners.build(chosen.name, given)
     except InvalidInput as error:
@@ -57,6 +57,17 @@ def _person(kind: type[Any], chosen: Learning, domain: Domain) -> dict[str, Any]
         fix = 'Declare one: [context.person] with kind = "person".'
         raise SettingsInvalid(f"{chosen.name} needs a field that says who it is.", field="context", fix=fix)
     return {"person": kinds.index("person")}
+
+
+def _range(kind: type[Any], domain: Domain) -> dict[str, Any]:
+    """For a learner that has to know from where to where rewards lie: what they come to where each signal is said once
+    at most. Said again it comes to more, which is clipped rather than refused, or nothing would be learned."""
+    if not {each.name for each in fields_of(kind)} >= {"low", "high", "clips"}:
+        return {}
+    ends = [sorted((each.weight * each.low, each.weight * each.high)) for each in domain.reward.signals.values()]
+    low = min(domain.reward.default, sum(min(each, 0.0) for each, _ in ends))
+    high = max(domain.reward.default, sum(max(each, 0.0) for _, each in ends))
+    return {"low": low, "high": high if high > low else low + 1.0, "clips": True}
 
 
 def _small(observes: type[Any], domain: Domain) -> Spec:

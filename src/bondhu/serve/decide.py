@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
 
-from bondhu.errors import InvalidInput, UnknownName, nearest
+from bondhu.errors import InvalidInput, NotAllowed, UnknownName, nearest
 from bondhu.policies.following import of_names
 from bondhu.ports import Deployment, Signal
 from bondhu.registry.lifecycle import APPLICATION, BASELINE, EXPLORED
@@ -34,6 +34,7 @@ SKEW = 60.0  # seconds by which the clock of whoever made an id may be ahead
 REMEMBERED = 100_000  # ids of decisions kept in memory, so that most feedback needs no look-up
 decision = partial(tuple.__new__, Decision)  # from all its fields in their order: half the time of naming each
 EVERYBODY = Assignment(LIVE, 1.0)
+ANSWER = "chatcmpl-"  # what the gateway puts before a decision's id
 VERSIONS = 4  # whose rows are kept: the one in force, one on trial, the rule, and one to spare
 MARK = Signal(0.0, 0.0, 1.0)  # the signals that end a session
 
@@ -50,9 +51,12 @@ class Decider:
     now: Callable[[], float] = time.time
     as_trained: Callable[[str | None], Acting] | None = None  # as `restore`, with the actions it was trained for
     door: Callable[[Request], Request] | None = None  # what a request goes through before anything else sees it
+    personal: bool = False  # feedback has to say whose decision it is about, and may call it by an answer's id
+    own: Collection[str] = ()  # signals that this server measures: nobody else says them, or takes them back
     live: Live = field(init=False, repr=False)
     _ids: Ids = field(default_factory=Ids, init=False, repr=False)
     contexts: Contexts = field(init=False, repr=False)
+    forgetting: list[Callable[[], None]] = field(default_factory=list, init=False, repr=False)  # by others, with this
     _decided: Recent = field(init=False, repr=False)
     _erased: Recent = field(init=False, repr=False)
     _rows: dict[str, Rows] = field(default_factory=dict, init=False, repr=False)  # by version
@@ -235,12 +239,16 @@ class Decider:
     def hear(self, said: Sequence[Said]) -> list[Heard]:
         """Log what was said, all of it or nothing; "waiting" where the decision is not visible yet."""
         feedback = [self.checked(each) for each in said]
-        heard = [Heard(each.id, each.decision_id, self.standing(each.decision_id)) for each in feedback]
+        heard = [
+            Heard(each.id, each.decision_id, self.standing(each.decision_id, own.user, each.replaces))
+            for each, own in zip(feedback, said, strict=True)
+        ]
         self.commit([], feedback)
         return heard
 
     def checked(self, said: Said) -> Feedback:
-        """The feedback as it is logged; raises InvalidInput with the nearest signal, or the range."""
+        """The feedback as it is logged; raises InvalidInput with the nearest signal, or the range; NotAllowed where it
+        is for this server to say."""
         check_text("id", said.id)
         check_text("decision_id", said.decision_id)
         check_text("replaces", said.replaces)
@@ -252,26 +260,52 @@ class Decider:
                 value=said.signal,
                 fix=nearest(said.signal, self._signals),
             )
+        if said.signal in self.own:
+            raise measured_here("signal", said.signal, said.signal)
+        check_text("user", said.user)
         value = self._worth(said, signal)
         now = self.now()
-        return Feedback(said.id or self._ids(1, now)[0], said.decision_id, said.signal, value, now, said.replaces)
+        about = answered_by(said.decision_id) if self.personal else said.decision_id
+        return Feedback(said.id or self._ids(1, now)[0], about, said.signal, value, now, said.replaces)
 
-    def standing(self, decision_id: str) -> str:
-        """ "stored" where the decision is there; "waiting" where its id is so new that it may yet come."""
-        if decision_id in self._decided:
+    def measured(self, decision_id: str, values: Sequence[tuple[str, float]], now: float) -> list[Feedback]:
+        """What this server itself observed of a decision: signals and their values, under ids of their own."""
+        ids = self._ids(len(values), now)
+        return [Feedback(id_, decision_id, *each, now) for id_, each in zip(ids, values, strict=True)]
+
+    def standing(self, decision_id: str, user: str | None = None, replaces: str | None = None) -> str:
+        """ "stored" where the decision is there; "waiting" where its id is so new that it may yet come. Raises
+        UnknownName; NotAllowed where it was made for somebody else than `user`, or what is to be replaced was measured
+        here."""
+        if self.own and replaces is not None:
+            earlier = self.deployment.log.said(replaces)
+            if earlier is not None and earlier.signal in self.own:
+                raise measured_here("replaces", replaces, earlier.signal)
+        if self.remembers(decision_id, user):
             return "stored"
         found = self.deployment.log.find(decision_id)
         if found is not None and found[0].domain == self._name:
+            self._check_whose(found[0], user)
             return "stored"
+        if self.personal or user is not None:  # whose it is cannot be told
+            raise unknown(decision_id)
         made, now = made_at(decision_id), self.now()
         if found is None and made is not None and now - EARLY <= made <= now + SKEW and decision_id not in self._erased:
             return "waiting"
-        raise UnknownName(
-            f"No decision {decision_id!r}.",
-            field="decision_id",
-            value=decision_id,
-            fix="Send the id that the decision came with.",
-        )
+        raise unknown(decision_id)
+
+    def _check_whose(self, decision: Decision, user: str | None) -> None:
+        """Feedback that names a person is about a decision made for them; where it has to name one, it does."""
+        if user is None:
+            if self.personal and decision.user is not None:
+                what, fix = "The field 'user' is missing.", "Add whom the decision was made for."
+                raise InvalidInput(what, field="user", fix=fix)
+            return
+        kept = user if self.door is None else self.door(Request({}, user=user)).user
+        if decision.user != kept:
+            raise NotAllowed(
+                f"Decision {decision.id!r} was made for somebody else.", field="user", fix="Send whom it was made for."
+            )
 
     def forget(self, identities: Iterable[str]) -> None:
         """These decisions were erased: what is said of them from now on is refused."""
@@ -288,10 +322,12 @@ class Decider:
     def _forget_contexts(self) -> None:
         self._rows.clear()  # contexts are known by them
         self.contexts.forget()
+        for each in self.forgetting:
+            each()
 
-    def remembers(self, decision_id: str) -> bool:
-        """Whether the decision is known to be there without looking it up."""
-        return decision_id in self._decided
+    def remembers(self, decision_id: str, user: str | None = None) -> bool:
+        """Whether the decision is known to be there, and whose it is does not matter, without looking it up."""
+        return user is None and not self.personal and decision_id in self._decided
 
     def _worth(self, said: Said, signal: Signal) -> float | None:
         value = said.value
@@ -316,6 +352,7 @@ class Decider:
 
     def explain(self, decision_id: str) -> Audit:
         """The audit record; raises UnknownName."""
+        decision_id = answered_by(decision_id) if self.personal else decision_id
         found = self.deployment.log.find(decision_id)
         if found is None or found[0].domain != self._name:
             raise UnknownName(
@@ -329,3 +366,19 @@ class Decider:
         trained = (self.as_trained or self.restore)(version)
         ordered = [name for name in trained.actions if name in allowed] == list(allowed)
         return trained if ordered else self.restore(version)
+
+
+def answered_by(identity: str) -> str:
+    """The decision behind the id of an answer as OpenAI's clients know it; any other id is the decision's own."""
+    own = identity.removeprefix(ANSWER)
+    return own if made_at(own) is not None else identity
+
+
+def measured_here(field: str, value: str, signal: str) -> NotAllowed:
+    fix = "Leave it to the server; for figures of your own, declare a signal with a name of its own."
+    return NotAllowed(f"The signal {signal!r} is measured by this server alone.", field=field, value=value, fix=fix)
+
+
+def unknown(decision_id: str) -> UnknownName:
+    fix = "Send the id that the decision came with."
+    return UnknownName(f"No decision {decision_id!r}.", field="decision_id", value=decision_id, fix=fix)

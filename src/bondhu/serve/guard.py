@@ -35,8 +35,20 @@ from bondhu.serve.replies import (
 READ_HEADERS = frozenset({b"x-request-id", b"content-length", b"origin"})
 SANE = re.compile(rb"[A-Za-z0-9._\-]{1,64}").fullmatch  # a request id that may stand in a log
 MOST_HEADERS = 100
-TOLD_TO_BROWSERS = b"x-request-id, retry-after"
-SENT_BY_BROWSERS = b"authorization, content-type, traceparent, x-api-key, x-admin-key, x-request-id"
+TOLD_TO_BROWSERS = (
+    b"x-request-id, retry-after, x-bondhu-decision, x-bondhu-version, x-bondhu-action, x-bondhu-probability"
+)
+SENT_BY_BROWSERS = b", ".join(
+    (
+        b"authorization, content-type, traceparent, x-api-key, x-admin-key, x-request-id, x-bondhu-user",
+        b"x-bondhu-session",
+        # by OpenAI's clients, and those made like them: of no use here, but without leave the browser sends nothing
+        b"openai-organization, openai-project, x-stainless-arch, x-stainless-async, x-stainless-custom-poll-interval",
+        b"x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version",
+        b"x-stainless-poll-helper, x-stainless-raw-response, x-stainless-read-timeout, x-stainless-retry-count",
+        b"x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout",
+    )
+)
 METHODS = b"GET, POST, DELETE"
 MOST_ARGUMENTS = 20  # of each kind that the audit log is told
 
@@ -44,8 +56,9 @@ MOST_ARGUMENTS = 20  # of each kind that the audit log is told
 class Guard:
     """Hands on requests that are within the limits."""
 
-    def __init__(self, behind: Application, limits: Limits, meter: Meter) -> None:
-        self._behind, self._limits, self._meter = behind, limits, meter
+    def __init__(self, behind: Application, limits: Limits, meter: Meter, own: frozenset[str] = frozenset()) -> None:
+        """`own`: routes that say in words of their own what is too large, when they read it."""
+        self._behind, self._limits, self._meter, self._own = behind, limits, meter, own
         self._origins = frozenset(each.encode() for each in limits.origins)
         self._largest = limits.largest_body
         self._prefix, self._count = os.urandom(8).hex().encode() + b"-", count()
@@ -80,7 +93,7 @@ class Guard:
             many = Problem("Headers too large", 431, "headers_too_large", what, fix="Send fewer.")
             await respond(send, 431, many, CLOSE)
             self._meter.answered(scope["path"], 431, 0.0)
-        elif not fitting:
+        elif not fitting and scope["path"] not in self._own:
             await respond(send, *refused(too_large(self._limits)))
             self._meter.answered(scope["path"], 413, 0.0)
         else:

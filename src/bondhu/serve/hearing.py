@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bondhu.errors import BondhuError, InvalidInput
+from bondhu.errors import BondhuError, InvalidInput, NotAllowed
 from bondhu.serve.decide import Decider
 from bondhu.serve.messages import Heard, Said, problem
 from bondhu.serve.writing import Writer
@@ -34,8 +34,9 @@ def _judged(decider: Decider, said: Said) -> tuple[Feedback | None, Heard]:
     """The feedback to log and what to tell of it, or None and why it is refused."""
     try:
         feedback = decider.checked(said)
-        return feedback, Heard(feedback.id, feedback.decision_id, decider.standing(feedback.decision_id))
-    except InvalidInput as error:
+        status = decider.standing(feedback.decision_id, said.user, said.replaces)
+        return feedback, Heard(feedback.id, feedback.decision_id, status)
+    except (InvalidInput, NotAllowed) as error:
         return None, refusal(said, error)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from bondhu.access import DECIDE
-from bondhu.access.acts import Where
+from bondhu.access.acts import Acts, Where
 from bondhu.errors import InvalidInput, Unauthorized
 from bondhu.serve.hearing import hear
 from bondhu.serve.messages import (
@@ -56,6 +56,7 @@ from bondhu.serve.turn import Turn
 from bondhu.types import Decision, Feedback
 
 Told = tuple[int, msgspec.Struct]  # status and body
+Whose = tuple[str, str | None, str | None]  # id of a decision, the user who speaks of it, and what that replaces
 Handler = Callable[[bytes], Awaitable[Told]]
 
 
@@ -103,10 +104,7 @@ class Hot:
 
     def noted(self, scope: Mapping[str, Any], error: Exception) -> None:
         """Have an administrator's key that was refused noted in the audit log, in a thread."""
-        if isinstance(error, Unauthorized) and knocks(scope["headers"]):
-            client = scope.get("client")
-            where, what = Where(str(client[0]) if client else "unknown", request_id()), f"POST {scope['path']}"
-            asyncio.get_running_loop().run_in_executor(None, self._acts.note, UNKNOWN, what, {}, error.status, where)
+        noted(self._acts, scope, error)
 
     def count(self, path: str, status: int, seconds: float) -> None:
         if self._meter:
@@ -141,12 +139,12 @@ class Hot:
 
     def _feedback(self, said: Said) -> Awaitable[Told]:
         feedback = self._decider.checked(said)
-        known = self._decider.remembers(feedback.decision_id)
-        return self._stored(feedback) if known else self._looked_up(feedback)
+        known = self._decider.remembers(feedback.decision_id, said.user) and not self._decider.own
+        return self._stored(feedback) if known else self._looked_up(feedback, said.user)
 
-    async def _looked_up(self, feedback: Feedback) -> Told:
-        """Of a decision that is not remembered."""
-        status = await self._found(feedback.decision_id)
+    async def _looked_up(self, feedback: Feedback, user: str | None) -> Told:
+        """Of a decision that is not remembered, or is only this user's to speak of."""
+        status = await self._found((feedback.decision_id, user, feedback.replaces))
         if isinstance(status, Exception):
             raise status
         told = await self._stored(feedback)
@@ -156,22 +154,30 @@ class Hot:
         """All the feedback of a turn, on its way to the log."""
         return self._submit([], feedback)
 
-    def _look_up(self, identities: list[str]) -> asyncio.Future[list[str | Exception]]:
+    def _look_up(self, asked: list[Whose]) -> asyncio.Future[list[str | Exception]]:
         """How decisions stand that are not remembered: the log is asked in a thread, once for all of a turn."""
-        return asyncio.get_running_loop().run_in_executor(None, self._standings, identities)
+        return asyncio.get_running_loop().run_in_executor(None, self._standings, asked)
 
-    def _standings(self, identities: Sequence[str]) -> list[str | Exception]:
-        return [self._standing(each) for each in identities]
+    def _standings(self, asked: Sequence[Whose]) -> list[str | Exception]:
+        return [self._standing(*each) for each in asked]
 
-    def _standing(self, identity: str) -> str | Exception:
+    def _standing(self, identity: str, user: str | None, replaces: str | None) -> str | Exception:
         try:
-            return self._decider.standing(identity)
+            return self._decider.standing(identity, user, replaces)
         except Exception as error:
             return error
 
     async def _feedback_many(self, many: SaidMany) -> Told:
         limited("feedback", many.feedback)
         return 200, HeardMany(await hear(self._decider, self._writer, many.feedback))
+
+
+def noted(acts: Acts, scope: Mapping[str, Any], error: Exception) -> None:
+    """Have an administrator's key that was refused noted in the audit log, in a thread."""
+    if isinstance(error, Unauthorized) and knocks(scope["headers"]):
+        client = scope.get("client")
+        where, what = Where(str(client[0]) if client else "unknown", request_id()), f"{scope['method']} {scope['path']}"
+        asyncio.get_running_loop().run_in_executor(None, acts.note, UNKNOWN, what, {}, error.status, where)
 
 
 def stored(feedback: Feedback) -> Told:

@@ -19,6 +19,8 @@ from bondhu.errors import BondhuError
 from bondhu.serve.beside import running
 from bondhu.serve.direct import Direct
 from bondhu.serve.forgetting import erasures
+from bondhu.serve.gateway.application import CHAT, Chats
+from bondhu.serve.gateway.description import described as gateway_paths
 from bondhu.serve.guard import Guard, Slower
 from bondhu.serve.hot import Hot
 from bondhu.serve.openapi import document
@@ -62,8 +64,10 @@ def interface(parts: Parts) -> Interface:
         root = request.scope.get("root_path", "")
         return Response(encode({**description, "servers": [{"url": root or "/"}]}), media_type="application/json")
 
-    hot = Hot(Slower(api, parts.acts, parts.meter), parts)
-    return Interface(Guard(hot, parts.limits, parts.meter), Direct(hot, parts.limits))
+    behind: Application = Slower(api, parts.acts, parts.meter)
+    hot = Hot(Chats(behind, parts.gateway, parts) if parts.gateway else behind, parts)
+    own = frozenset({CHAT}) if parts.gateway else frozenset[str]()
+    return Interface(Guard(hot, parts.limits, parts.meter, own), Direct(hot, parts.limits))
 
 
 def cold(parts: Parts) -> FastAPI:
@@ -98,7 +102,8 @@ def cold(parts: Parts) -> FastAPI:
 def described(api: FastAPI, parts: Parts) -> dict[str, Any]:
     """The OpenAPI document of all routes."""
     domain, required = parts.decider.deployment.domain, parts.access.required
-    return document(api.openapi(), domain, permissions(api), keys=required)
+    more = gateway_paths(parts.gateway is not None)
+    return document(api.openapi(), domain, permissions(api), keys=required, more=more)
 
 
 def operation_id(route: APIRoute) -> str:

@@ -73,6 +73,7 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: float | None = 1.0  # null takes back the feedback named by `replaces`
     id: str | None = None  # your own id makes a retry safe
     replaces: str | None = None  # id of the earlier feedback that this one revises or takes back
+    user: str | None = None  # whose decision it is about: what is said of somebody else's is refused
 
 
 class Heard(msgspec.Struct, frozen=True, omit_defaults=True):

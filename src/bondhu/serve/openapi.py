@@ -56,9 +56,16 @@ OPERATIONS: Mapping[type[msgspec.Struct], str] = {
 }  # of the hot routes, by what they take
 
 
-def document(cold: Mapping[str, Any], domain: Domain, permissions: Permissions, *, keys: bool) -> dict[str, Any]:
+def document(
+    cold: Mapping[str, Any],
+    domain: Domain,
+    permissions: Permissions,
+    *,
+    keys: bool,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The framework's own document of the cold routes with the hot ones and all shapes added; `keys`: whether deciding
-    needs one."""
+    needs one; `more`: other paths that need the same permission."""
     (_, shapes) = msgspec.json.schema_components(
         [Request, Requests, Answers, Said, SaidMany, HeardMany, Audit, Order, NewKey, Rotation, MadeKey, Problem],
         ref_template=REFERENCE,
@@ -67,7 +74,7 @@ def document(cold: Mapping[str, Any], domain: Domain, permissions: Permissions, 
     bounded(shapes, domain)
     schemas = {**cold.get("components", {}).get("schemas", {}), **shapes}
     components = {**cold.get("components", {}), "schemas": schemas, "securitySchemes": SCHEMES}
-    first = hot(domain)
+    first = {**hot(domain), **(more or {})}
     paths: dict[str, Any] = {**first, **cold["paths"]}
     for path, operations in paths.items():
         for method, operation in operations.items():
@@ -85,7 +92,7 @@ def bounded(shapes: dict[str, Any], domain: Domain) -> None:
     shapes["SaidMany"]["properties"]["feedback"]["items"] = {"$ref": REFERENCE.format(name="SaidAmongMany")}
     for shape, field in (("Request", "id"), ("Request", "session"), ("Request", "user"), ("Said", "id")):
         shapes[shape]["properties"][field] = nullable
-    shapes["Said"]["properties"]["replaces"] = nullable
+    shapes["Said"]["properties"]["replaces"] = shapes["Said"]["properties"]["user"] = nullable
     shapes["Said"]["properties"]["decision_id"] = name
     shapes["Said"]["properties"]["signal"] = {"enum": [*domain.reward.signals, SESSION_END, SESSION_CUT]}
     for shape, field in (("Requests", "requests"), ("SaidMany", "feedback")):

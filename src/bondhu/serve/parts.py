@@ -13,6 +13,7 @@ from bondhu.log.memory import MemoryLedger
 from bondhu.ports import Ledger
 from bondhu.serve.beside import Work
 from bondhu.serve.decide import Decider
+from bondhu.serve.gateway.parts import Gateway
 from bondhu.serve.messages import Order
 from bondhu.serve.personalizer.configuration import Kept
 from bondhu.serve.replies import Limits
@@ -92,6 +93,7 @@ class Parts:
     ledger: Ledger = field(default_factory=MemoryLedger)  # of keys and administrative acts; default: kept nowhere
     limits: Limits = Limits()
     webhook: Webhook | None = None
+    gateway: Gateway | None = None
     streams: Callable[[Decider, Writer], Sequence[Work]] = lambda *_: ()  # consumers of feedback that comes in streams
 
     @cached_property

@@ -21,6 +21,7 @@ from bondhu.serve.writing.thread import ThreadWriter
 from bondhu.server.administration import Administration
 from bondhu.server.admitting import access_of, limits_of
 from bondhu.server.configuring import kept_of
+from bondhu.server.gateway import gateway_of
 from bondhu.server.telling import meter_of, traced
 from bondhu.settings import Webhooks
 from bondhu.streams.opening import consumers
@@ -51,6 +52,7 @@ def parts_of(app: App, writer: Writer, host: App | None = None, place: Place = A
         limits=limits_of(app),
         kept=kept_of(app),
         webhook=webhook_of(app.settings.webhooks),
+        gateway=gateway_of(app),
         streams=partial(consumers, app.settings.streams, place.own),
     )
 
