@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from bondhu.app import App
 from bondhu.log.archive import erase_archived
+from bondhu.log.moving import TRANSCRIPTS, without_transcripts
 from bondhu.log.parquet import Pair, domain_of, facts_of, flush, pairs_of, write_facts
 from bondhu.ports import Facts
 from bondhu.privacy.persons import Whose, theirs
@@ -57,11 +58,13 @@ def erase_from_archive(app: App, names: Collection[str]) -> int:
 
 
 def without(pair: Pair, names: Collection[str]) -> int:
-    """Rewrite a pair without the person with these names; how many decisions are gone."""
+    """Rewrite a pair, and the transcripts beside it, without the person with these names; how many decisions are
+    gone."""
     asked = theirs(names, (Whose(each.user, each.session) for each in _decisions(pair)))
     gone = {each.id for each in _decisions(pair) if asked(Whose(each.user, each.session))}
     if not gone:
         return 0
+    without_transcripts(pair.decisions.with_name(TRANSCRIPTS), gone)  # first: cut off, whose they are is still known
     aside = Pair(*(each.with_name(f"{each.name}.part") for each in pair))
     write_facts(_others(pair, gone), aside, domain_of(pair))
     for old, new in reversed(list(zip(pair, aside, strict=True))):  # cut off in between, the decisions are found again

@@ -18,6 +18,7 @@ import msgspec
 from bondhu import archives, exported
 from bondhu.app import App
 from bondhu.certificates import certify, record, sealer
+from bondhu.corpora import tracking
 from bondhu.domains.recommendation.agent import QLearningAgent
 from bondhu.doors import masks
 from bondhu.errors import BondhuError, InvalidInput
@@ -148,6 +149,8 @@ def _removed(run: Run, forget: Forget) -> None:
         removed[FEEDBACK] += len(gone.feedback)
     for path in sorted({each.body["path"] for each in app.ledger.entries(EXPORT, app.domain.name)}):
         _tried(run, removed, path, Path(path), partial(_export_without, Path(path), run.names))
+    for address in tracking.places(app):
+        _tried(run, removed, address, address, partial(tracking.forget, app, address, run.names))
     for entry in app.ledger.entries(BACKUP, app.domain.name):
         run.miss(str(entry.body.get("path", "a backup")), "a backup is not changed: delete it when it is not needed")
     run.note("removed", places=removed)
@@ -160,7 +163,7 @@ def _export_without(path: Path, names: Collection[str]) -> int:
     return exported.without(path, names)
 
 
-def _tried(run: Run, removed: dict[str, int], place: str, path: Path, rewrite: Callable[[], int]) -> None:
+def _tried(run: Run, removed: dict[str, int], place: str, path: Path | str, rewrite: Callable[[], int]) -> None:
     try:
         removed[place] = rewrite()
     except FileNotFoundError:

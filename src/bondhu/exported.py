@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, starmap
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -16,15 +17,17 @@ from bondhu.errors import InvalidInput
 from bondhu.privacy.persons import Whose, theirs
 
 COLUMNS = ("user", "session")  # that say whose decision a row is
+SECOND = ("rejected_user", "rejected_session")  # and in records of two answers, whose the other one is
 
-Rows = Iterator[tuple[Whose | None, bytes]]  # whose each row is, None for a header, and its bytes
+Whoses = tuple[Whose, ...]  # of one row
+Rows = Iterator[tuple[Whoses, bytes]]  # whose each row is, nobody's for a header, and its bytes
 
 
 def counted(path: Path, names: Collection[str]) -> int:
     """How many rows of a table are of the person with these names. Raises InvalidInput where it is no such table,
     OSError where it cannot be read."""
     with _readable(path):
-        asked = theirs(names, WHOSE[path.suffix](path))
+        asked = _asked(path, names)
         return sum(map(asked, WHOSE[path.suffix](path)))
 
 
@@ -39,7 +42,7 @@ def without(path: Path, names: Collection[str]) -> int:
         beside.unlink(missing_ok=True)
         beside.touch(mode=0o600, exist_ok=False)
         with _readable(path):
-            WRITERS[path.suffix](path, beside, theirs(names, WHOSE[path.suffix](path)))
+            WRITERS[path.suffix](path, beside, _asked(path, names))
         beside.chmod(path.stat().st_mode & 0o777)  # whoever may read it still may
         _settled(beside)
         beside.replace(path)
@@ -47,6 +50,12 @@ def without(path: Path, names: Collection[str]) -> int:
     finally:
         beside.unlink(missing_ok=True)
     return gone
+
+
+def _asked(path: Path, names: Collection[str]) -> Callable[[Whoses], bool]:
+    """What tells the rows of a person from all rows of a table: those in which anything is theirs."""
+    asked = theirs(names, chain.from_iterable(WHOSE[path.suffix](path)))
+    return lambda row: any(map(asked, row))
 
 
 @contextmanager
@@ -75,24 +84,41 @@ def _settled(path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- Parquet
 
 
-def _whose_parquet(path: Path) -> Iterator[Whose]:
+def _whose_parquet(path: Path) -> Iterator[Whoses]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        if not set(COLUMNS) <= set(file.schema_arrow.names):
-            raise ValueError("it does not say whose its rows are")
-        for batch in file.iter_batches(columns=list(COLUMNS)):
-            yield from map(Whose, *(batch.column(name).to_pylist() for name in COLUMNS))
+        columns = _columns(file.schema_arrow.names)
+        for batch in file.iter_batches(columns=columns):
+            yield from _people(batch, columns)
 
 
-def _write_parquet(path: Path, beside: Path, gone: Callable[[Whose], bool]) -> None:
+def _columns(names: Collection[str]) -> list[str]:
+    """Those that say whose a row is."""
+    if not set(COLUMNS) <= set(names):
+        raise ValueError("it does not say whose its rows are")
+    return [*COLUMNS, *(SECOND if set(SECOND) <= set(names) else ())]
+
+
+def _people(table: Any, columns: Sequence[str]) -> Iterator[Whoses]:
+    """Whose the rows of a table of Arrow are."""
+    values = [table.column(name).to_pylist() for name in columns]
+    return zip(*(map(Whose, *pair) for pair in _two_and_two(values)), strict=True)
+
+
+def _two_and_two(values: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Two and two."""
+    return zip(values[::2], values[1::2], strict=True)
+
+
+def _write_parquet(path: Path, beside: Path, gone: Callable[[Whoses], bool]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file, pq.ParquetWriter(beside, file.schema_arrow, compression="zstd") as writer:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
-            rows = map(Whose, *(table.column(name).to_pylist() for name in COLUMNS))
+            rows = _people(table, _columns(table.column_names))
             kept = table.filter(pa.array([not gone(row) for row in rows], pa.bool_()))
             if kept.num_rows:
                 writer.write_table(kept)
@@ -124,41 +150,42 @@ def _csv_rows(file: BinaryIO) -> Rows:
     rows = csv.reader(lines, strict=True)
     header = next(rows, [])
     user, session = map(header.index, COLUMNS)
-    yield None, lines.taken()
+    yield (), lines.taken()
     for row in rows:
-        yield (Whose(row[user], row[session]) if row else None), lines.taken()
+        yield ((Whose(row[user], row[session]),) if row else ()), lines.taken()
 
 
 def _json_rows(file: BinaryIO) -> Rows:
     for line in file:
-        record = msgspec.json.decode(line) if line.strip() else None
-        yield (Whose(*(record[name] for name in COLUMNS)) if record is not None else None), line
+        record: dict[str, Any] = msgspec.json.decode(line) if line.strip() else {}
+        names = _columns(record) if line.strip() else ()
+        yield tuple(starmap(Whose, _two_and_two([record[name] for name in names]))), line
 
 
-def _whose(rows: Callable[[BinaryIO], Rows]) -> Callable[[Path], Iterator[Whose]]:
-    def read(path: Path) -> Iterator[Whose]:
+def _whose(rows: Callable[[BinaryIO], Rows]) -> Callable[[Path], Iterator[Whoses]]:
+    def read(path: Path) -> Iterator[Whoses]:
         with path.open("rb") as file:
-            yield from (whose for whose, _ in rows(file) if whose is not None)
+            yield from (whose for whose, _ in rows(file) if whose)
 
     return read
 
 
-def _writer(rows: Callable[[BinaryIO], Rows]) -> Callable[[Path, Path, Callable[[Whose], bool]], None]:
-    def write(path: Path, beside: Path, gone: Callable[[Whose], bool]) -> None:
+def _writer(rows: Callable[[BinaryIO], Rows]) -> Callable[[Path, Path, Callable[[Whoses], bool]], None]:
+    def write(path: Path, beside: Path, gone: Callable[[Whoses], bool]) -> None:
         with path.open("rb") as old, beside.open("wb") as new:
             for whose, row in rows(old):
-                if whose is None or not gone(whose):
+                if not gone(whose):
                     new.write(row)
 
     return write
 
 
-WHOSE: Mapping[str, Callable[[Path], Iterator[Whose]]] = {
+WHOSE: Mapping[str, Callable[[Path], Iterator[Whoses]]] = {
     ".parquet": _whose_parquet,
     ".csv": _whose(_csv_rows),
     ".jsonl": _whose(_json_rows),
 }
-WRITERS: Mapping[str, Callable[[Path, Path, Callable[[Whose], bool]], None]] = {
+WRITERS: Mapping[str, Callable[[Path, Path, Callable[[Whoses], bool]], None]] = {
     ".parquet": _write_parquet,
     ".csv": _writer(_csv_rows),
     ".jsonl": _writer(_json_rows),

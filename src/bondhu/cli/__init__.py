@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from bondhu import screen
-from bondhu.cli import calling, coding, forgetting, guarding, learning, releasing, running, starting, storing
+from bondhu.cli import assisting, calling, coding, forgetting, guarding, learning, releasing, running, starting, storing
 from bondhu.cli.shared import app
 from bondhu.errors import BondhuError
 
 __all__ = [
     "app",
+    "assisting",
     "calling",
     "coding",
     "forgetting",

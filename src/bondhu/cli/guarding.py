@@ -23,7 +23,7 @@ KEYBOARD = Where("command line")
 # The commands that are acts; whoever adds a command that changes what a server does adds it here.
 ACTS = frozenset(
     {"train", "release", "look", "withdraw", "promote", "rollback", "stop", "import", "export", "erase", "restore",
-     "archive", "backup", "watch", "reload", "key create", "key rotate", "key revoke"}
+     "export-training", "track", "archive", "backup", "watch", "reload", "key create", "key rotate", "key revoke"}
 )  # fmt: skip
 keys = typer.Typer(help="API keys: make, show, replace and revoke them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="key")

@@ -34,11 +34,11 @@ def version() -> None:
 def init(
     directory: Annotated[Path, typer.Argument(help="Where to write bondhu.toml.")] = Here,
     domain: Annotated[
-        str, typer.Option(help="'example' to declare your own, 'recommendation' or 'personalizer'.")
+        str, typer.Option(help="'example' to declare your own, 'recommendation', 'personalizer' or 'assistant'.")
     ] = "example",
 ) -> None:
     """Write a commented bondhu.toml."""
-    from bondhu.domains import declared, ranking
+    from bondhu.domains import assistant, declared, ranking
     from bondhu.errors import nearest
 
     rest = resources.files("bondhu").joinpath("template.toml").read_text("utf-8")
@@ -46,6 +46,7 @@ def init(
         "example": declared.template() + rest,
         "recommendation": '[domain]\nextends = "recommendation"\n' + rest,
         "personalizer": ranking.template(),
+        "assistant": assistant.template(),
     }
     if domain not in texts:
         raise InvalidInput(f"There is no domain {domain!r}.", field="domain", fix=nearest(domain, texts))

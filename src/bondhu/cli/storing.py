@@ -41,6 +41,8 @@ def import_(
             f"{path} holds {moved.decisions:,} decisions and {moved.feedback:,} feedback; {moved.new_decisions:,} and"
             f" {moved.new_feedback:,} of them are new here, and {moved.new_beside:,} records beside them."
         )
+        if moved.transcripts:
+            screen.say(f"With {moved.transcripts:,} transcripts of what was said around them.")
         return
     mapping = mapping_of(map_ or [])
     if declare:
@@ -98,7 +100,8 @@ def archive(
     directory: Directory = Here,
     days: Annotated[float | None, typer.Option(help="Of age; default: [store] retain_days.", min=0)] = None,
 ) -> None:
-    """Move old decisions, and what was said of them, from the log to Parquet files under [store] archive."""
+    """Move old decisions and their feedback from the log to Parquet files under [store] archive. Transcripts of
+    conversations are not archived: they end with their decisions; `bondhu export FOLDER` before keeps them."""
     from bondhu.imports import archive_old
 
     moved = archive_old(opened(directory), days)

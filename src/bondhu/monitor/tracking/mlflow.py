@@ -38,24 +38,24 @@ class Mlflow:
 
     def begin(self, configuration: Mapping[str, Any], /) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._client = _client(self._address)
+        self._client = client_of(self._address)
         earlier = self._earlier()
         if earlier and self._from:
-            self._run, self._known = earlier, _last_step(self._client, earlier)
+            self._run, self._known = earlier, last_step(self._client, earlier)
             self._client.update_run(self._run, status="RUNNING")
         else:
             if earlier and self._client.get_run(earlier).info.status == "RUNNING":
                 self._client.set_terminated(earlier, "KILLED")  # it was interrupted, and is begun anew
             self._run = self._client.create_run(self._experiment(), run_name=self._name).info.run_id
             self._note.write_text(self._run, encoding="utf-8")
-        self._parameters({_spoken(name): str(value) for name, value in flat(configuration).items()})
+        self._parameters({spoken(name): str(value) for name, value in flat(configuration).items()})
 
     def record(self, metrics: Mapping[str, float], step: int, /) -> None:
         from mlflow.entities import Metric
 
         if step > self._known:
             now = int(self._clock() * 1000)
-            told = [Metric(_spoken(name), float(value), now, int(step)) for name, value in metrics.items()]
+            told = [Metric(spoken(name), float(value), now, int(step)) for name, value in metrics.items()]
             self._client.log_batch(self._run, metrics=told)
 
     def file(self, path: Path, kind: str = "", /) -> None:
@@ -99,11 +99,11 @@ class Mlflow:
             self._client.log_batch(self._run, params=new[start : start + PARAMETERS])
 
 
-def _client(address: str) -> Any:
+def client_of(address: str) -> Any:
     """A client that tells nobody else, and nothing to people of how it makes its tables."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # seconds, not minutes, where a server is away
-    for loud in ("mlflow.store.db.utils", "alembic"):
+    for loud in ("mlflow.store", "alembic"):
         logging.getLogger(loud).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's own use of SQLAlchemy
@@ -114,10 +114,10 @@ def _client(address: str) -> Any:
     return client
 
 
-def _last_step(client: Any, run: str) -> int:
+def last_step(client: Any, run: str) -> int:
     metrics = client.get_run(run).data.metrics
     return max((point.step for name in metrics for point in client.get_metric_history(run, name)), default=-1)
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
     return UNSPEAKABLE.sub("_", name)

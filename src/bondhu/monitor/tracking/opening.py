@@ -25,7 +25,7 @@ def opened(names: Sequence[str], folder: Path, run_name: str, step: int = 0) -> 
     curves, W&B id and lines of JSON. MLFLOW_TRACKING_URI and WANDB_MODE say otherwise where these should stay local.
     """
     for name in names:
-        _check(name)
+        check(name)
     make: Mapping[str, Callable[[], Tracker]] = {
         "jsonl": lambda: Jsonl(folder, step),
         "tensorboard": lambda: TensorBoard(folder, step),
@@ -35,7 +35,8 @@ def opened(names: Sequence[str], folder: Path, run_name: str, step: int = 0) -> 
     return Several({name: make[name]() for name in names})
 
 
-def _check(name: str) -> None:
+def check(name: str) -> None:
+    """Raises UnknownName, or InvalidInput where its package is not installed."""
     if name not in PACKAGES:
         raise UnknownName(f"No tracker {name!r}.", field="track", value=name, fix=nearest(name, PACKAGES))
     package = PACKAGES[name]
