@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from decimal import Decimal
@@ -31,6 +29,7 @@ from bondhu.policies.uniform import Uniform
 from bondhu.sandbox.pool import Pool, open_sandbox
 from bondhu.sandbox.program import Limits
 from examples.coding.playing import draw, judged, practised
+from examples.commands import command
 
 MODULES = Path(__file__).parent / "modules"
 LIMITS = Limits(cpu=0.1, wall=1.0)
@@ -38,16 +37,6 @@ BY_HEART = """\
 def cuts(length, stock):
     return {known}.get(length)
 """  # the answers to the tests that it has seen
-
-
-def command(*words: str, folder: Path) -> None:
-    """Show a command of `bondhu` and what it prints."""
-    screen.say(f"$ bondhu {' '.join(words)}")
-    made = [sys.executable, "-m", "bondhu", *words]
-    done = subprocess.run(made, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # it is ours
-    screen.console.print(done.stdout + done.stderr, markup=False, soft_wrap=True)
-    if done.returncode:
-        raise SystemExit(done.returncode)
 
 
 def repair(known: list[Task], folder: Path, executions: int, practise: int, bugs: int) -> None:
