@@ -105,7 +105,9 @@ def shop(tmp_path: Path) -> Path:
 # ----------------------------------------------------------------------------------------------------------------- init
 
 
-@pytest.mark.parametrize(("domain", "name"), [("example", "support"), ("recommendation", "recommendation")])
+@pytest.mark.parametrize(
+    ("domain", "name"), [("example", "support"), ("recommendation", "recommendation"), ("assistant", "assistant")]
+)
 def test_init_writes_a_declaration_that_works_and_never_overwrites_one(
     run: Run, tmp_path: Path, domain: str, name: str
 ) -> None:

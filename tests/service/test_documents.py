@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from examples.assistant.upstream import scripted
 from tests.documents import ROOT, SERVE, Block, Reader, blocks, documents, environment, free_port, targets
 from tests.warm import warm
 
+MODEL = "http://127.0.0.1:9000"  # where pages say that models answer
 PAGES = {str(path.relative_to(ROOT)): path for path in documents()}
 ELSEWHERE = (
     "make ",
@@ -35,13 +37,22 @@ def commands() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def models() -> Iterator[str]:
+    """The address of language models, for pages whose reader has some."""
+    with scripted() as address:
+        yield address
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_everything_a_document_shows_works(
-    name: str, commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, commands: Path, models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = [block for block in blocks(PAGES[name]) if block.why_not is None and not left_to_others(block)]
     reader = Reader(tmp_path, free_port(), commands)
     monkeypatch.chdir(tmp_path)
+    if MODEL in PAGES[name].read_text(encoding="utf-8"):
+        monkeypatch.setenv("BONDHU_UPSTREAMS__LOCAL__URL", models)
     monkeypatch.setenv("BONDHU_DIRECTORY", str(tmp_path))
     serves = next(
         (place for place, block in enumerate(shown) if SERVE.search(block.body) and block.language == "bash"),

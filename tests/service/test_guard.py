@@ -122,6 +122,14 @@ def test_what_nobody_foresaw_is_a_problem_without_a_trace(path: str, one: Decide
 # ------------------------------------------------------------------------------------------------------------- browsers
 
 
+SENT = {"content-type", "x-api-key", "authorization", "x-bondhu-user", "x-bondhu-session"}
+SENT |= {
+    f"x-stainless-{each}"
+    for each in ["arch", "lang", "os", "package-version", "retry-count", "runtime", "runtime-version", "timeout"]
+}
+TOLD = {f"x-bondhu-{each}" for each in ("decision", "version", "action", "probability")}
+
+
 def test_a_browser_may_not_call_from_anywhere_by_default(client: Client) -> None:
     asks = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
     for path in (*HOT, "/health"):
@@ -138,14 +146,13 @@ def test_a_page_of_an_origin_of_the_settings_may_call_every_route_and_no_other_p
             first = client(("OPTIONS", path, None, asks))[0]
             assert (first.status_code, first.headers["access-control-allow-origin"]) == (204, PAGE)
             assert "POST" in first.headers["access-control-allow-methods"]
-            assert {"content-type", "x-api-key", "authorization"} <= set(
-                first.headers["access-control-allow-headers"].split(", ")
-            )
+            assert set(first.headers["access-control-allow-headers"].split(", ")) >= SENT
             assert {name: first.headers[name] for name in SECURE} == SECURE
         for body in ({"context": CONTEXT}, {}):
             answer = client.post("/v1/decide", body, Origin=PAGE)
             assert (answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (PAGE, "origin")
             assert "access-control-allow-credentials" not in answer.headers
+            assert set(answer.headers["access-control-expose-headers"].split(", ")) >= TOLD
         for other in ("https://shop.example.evil", "null", "https://SHOP.example", "*", f"{PAGE}:444"):
             answer = client(("OPTIONS", "/v1/decide", None, {**asks, "Origin": other}))[0]
             assert answer.status_code == 405

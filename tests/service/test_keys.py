@@ -637,7 +637,7 @@ def test_a_wrong_administrators_key_is_noted_on_the_short_way_too() -> None:
     async def ask() -> int:
         told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         headers = [(b"x-admin-key", b"guess")]
-        scope = {"path": "/v1/decide", "headers": headers, "client": ("127.0.0.9", 1)}
+        scope = {"method": "POST", "path": "/v1/decide", "headers": headers, "client": ("127.0.0.9", 1)}
         direct.answer(scope, b"{}", lambda status, _: told.set_result(status))
         return await told
 

@@ -18,6 +18,7 @@ from tests.documents import ROOT, environment, free_port, wait_for
 DATA = Path(os.environ.get("BONDHU_DATA", ROOT.parent / "shared" / "data"))
 BUGS = all((DATA / name).exists() for name in ("humanevalpack_python", "mbpp"))
 TOLD = (DATA / "debugbench_outcomes").exists()
+ASKED = (DATA / "routellm").exists()
 BENCHMARKS = (
     *(
         "bandit_quality",
@@ -31,9 +32,11 @@ BENCHMARKS = (
         "learners",
         "ope",
     ),
-    *("faults", "pooling", "power_cut", "release", "replay", "sequential", "serving", "soak"),
+    *("faults", "gateway", "pooling", "power_cut", "release", "replay", "sequential", "serving", "soak"),
     *("sandbox", "tabular", "tabular_quality", "testbed"),
     pytest.param("strategy", marks=pytest.mark.skipif(not TOLD, reason="no outcomes: set BONDHU_DATA to their folder")),
+    pytest.param("router", marks=pytest.mark.skipif(not ASKED, reason="no questions: set BONDHU_DATA to their folder")),
+    "strategies",
     pytest.param("repair", marks=pytest.mark.skipif(not BUGS, reason="no bugs: set BONDHU_DATA to their folder")),
 )
 

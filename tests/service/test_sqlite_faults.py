@@ -295,7 +295,7 @@ def test_no_acknowledged_row_is_lost_when_the_power_is_cut_and_the_simulation_ca
     flushed, control = cut("FULL", 6, 1500), cut("NORMAL", 6, 1500)
     assert (flushed.lost, flushed.damaged, flushed.opened) == (0, 0, 24)
     assert flushed.acknowledged > 1000
-    assert control.lost > 20
+    assert control.lost > 0  # as many as the last pages of its log held
     assert control.damaged == 0
 
 
