@@ -1,8 +1,9 @@
 """The gateway beside its own upstream, asked directly: what deciding, logging and passing on adds to an answer.
 
-The model says 32 pieces at 50 a second, 0.1 s after it is asked; 100 clients ask again as soon as they are answered. An
-overhead is a quantile through the gateway less the same quantile without it; both take turns in the same run, and a
-figure is the median of the rounds. Model, clients and gateway share the machine's cores, each a process of its own.
+The model says 32 pieces at 50 a second, 0.1 s after it is asked. 100 clients, who begin one after the other, ask again
+as soon as they are answered; in rows of their own all of them ask in the same moment. An overhead is a quantile through
+the gateway less the same quantile without it; both take turns in the same run, and a figure is the median of the
+rounds. Model, clients and gateway share the machine's cores, each a process of its own.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def measure(quick: bool) -> Iterator[Row]:
             load = Load(0, streams, CLIENTS, seconds)
             yield from overheads(load, model, gateway, rounds)
         yield from overheads(Load(0, True, CLIENTS, seconds, named=True), model, gateway, rounds)
+        yield from burst(model, gateway, 2 * rounds)
         yield from saturated(model, gateway, 1.0 if quick else 3.0, rounds)
         memory = max(rss(pid) for pid in gateway.pids())
         yield Row("memory of the gateway's largest process afterwards", memory, "MiB")
@@ -99,7 +101,8 @@ def parties() -> Iterator[tuple[Server, Server]]:
         gateway = bondhu(folder)
         stack.callback(gateway.stop)
         ready(gateway)
-        run(Load(gateway.port, True, 10, 0.5, 0.0))  # what is imported or compiled on first use is there now
+        for named in (False, True):  # what is imported, compiled or begun on first use is there now, all threads too
+            run(Load(gateway.port, True, CLIENTS, 0.5, 0.0, named))
         yield model, gateway
 
 
@@ -129,6 +132,20 @@ def overheads(load: Load, model: Server, gateway: Server, rounds: int) -> Iterat
         yield Row(title, added, "ms", f"<= {goal:g}", added <= goal, DIRECT, median(each for _, each in pairs))
     yield Row(f"{load.clients} at once: {name}: failed", failed, "answers", "0", failed == 0)
     yield Row(f"{load.clients} at once: {name}: CPU of the gateway for each answer", cpu / answers * 1e3, "ms")
+
+
+def burst(model: Server, gateway: Server, rounds: int) -> Iterator[Row]:
+    """All of them in the same moment: the last one waits until all others were decided on and asked for."""
+    load = Load(0, True, CLIENTS, 2.0, burst=True)
+    rest = [
+        (run(replaced(load, model.port), model), run(replaced(load, gateway.port), model, gateway))
+        for _ in range(rounds)
+    ]
+    for percentile in GOALS:
+        pairs = [(quantile(mine.first, percentile), quantile(theirs.first, percentile)) for theirs, mine in rest]
+        added = median(mine - theirs for mine, theirs in pairs)
+        title = f"{CLIENTS} in the same moment: stream, to its first byte, p{percentile}: added"
+        yield Row(title, added, "ms", peer=DIRECT, peer_value=median(each for _, each in pairs))
 
 
 def saturated(model: Server, gateway: Server, seconds: float, rounds: int) -> Iterator[Row]:
@@ -168,10 +185,15 @@ def peers(quick: bool) -> Iterator[Row]:
 
 
 def litellm(python: str, folder: Path) -> Server:
+    """The proxy on this machine alone, without keys, as the gateway beside it, and with nothing to fetch first."""
     port = free_port()
     command = [str(Path(python).with_name("litellm")), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
+    command += ["--host", "127.0.0.1"]
+    told = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     with (folder / "litellm.log").open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **told}
+        )
     return Server(process, port, folder / "litellm.log")
 
 

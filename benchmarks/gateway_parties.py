@@ -95,6 +95,7 @@ class Load(msgspec.Struct, frozen=True):
     seconds: float = 3.0
     pace: float = 1.0
     named: bool = False  # whether each says who asks, so that the gateway looks up what was before
+    burst: bool = False  # whether all ask in the same moment, and only then; else they begin spread over one answer
 
 
 class Result(msgspec.Struct):
@@ -116,11 +117,15 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        spread = WHOLE_AFTER * self._load.pace
-        asyncio.get_running_loop().call_later(spread * self._number / self._load.clients, self._ask)
+        spread = 0.0 if self._load.burst else WHOLE_AFTER * self._load.pace
+        self._later = spread * self._number / self._load.clients  # seconds
+
+    def begin(self) -> None:
+        """When the connections of all are there."""
+        asyncio.get_running_loop().call_later(self._later, self._ask)
 
     def _ask(self) -> None:
-        if perf_counter() > self._end or self._transport.is_closing():
+        if perf_counter() > self._end or (self._load.burst and self._count) or self._transport.is_closing():
             self._transport.close()
             return
         self._count += 1
@@ -175,6 +180,8 @@ async def asked(load: Load) -> Result:
     clients = [Client(load, number, result, end) for number in range(load.clients)]
     for each in clients:
         await loop.create_connection(lambda each=each: each, "127.0.0.1", load.port)  # type: ignore[misc]  # a factory
+    for each in clients:
+        each.begin()
     with suppress(TimeoutError):
         async with asyncio.timeout(load.seconds + 30.0):
             await asyncio.gather(*(each.over for each in clients))

@@ -154,12 +154,13 @@ class SandboxUnavailable(BondhuError):
     status = 503
 
 
+LONGEST_NAME = 128  # characters of a name that are compared: whoever sends a megabyte meant none of these
 NEAR = 0.6  # likeness from which a name is offered: a typing error, not another word
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """'Did you mean …?' with the closest of `names`, or the list of them, those of the same family first."""
-    name, names = str(name), list(names)
+    name, names = str(name)[:LONGEST_NAME], list(names)
     near = [(found, _alike(name, each), each) for each in names if (found := _likeness(name, each)) >= NEAR]
     if near:
         return f"Did you mean {max(near)[-1]!r}?"

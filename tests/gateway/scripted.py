@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -37,11 +38,12 @@ class Model:
     left: int = 0  # connections that were closed by whoever asked, before the answer was whole
     open: dict[Writer, asyncio.StreamReader] = field(default_factory=dict)
     hold: threading.Event = field(default_factory=threading.Event)  # `held` answers wait for it
+    secure: ssl.SSLContext | None = None
     reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # released by `held` answers
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self.secure else ''}://127.0.0.1:{self.port}/v1"
 
     def plays(self, *scripts: Script) -> None:
         """From now on."""
@@ -183,14 +185,14 @@ async def nothing(_: dict[str, Any], writer: Writer) -> None:
 
 
 @contextmanager
-def model(name: str = "tiny") -> Iterator[Model]:
-    """A model while it runs."""
-    made = Model(name)
+def model(name: str = "tiny", secure: ssl.SSLContext | None = None) -> Iterator[Model]:
+    """A model while it runs; `secure`: with TLS."""
+    made = Model(name, secure=secure)
     made.plays(either())
     ready, stop = threading.Event(), threading.Event()
 
     async def live() -> None:
-        server = await asyncio.start_server(made.served, "127.0.0.1", 0)
+        server = await asyncio.start_server(made.served, "127.0.0.1", 0, ssl=secure)
         made.port = server.sockets[0].getsockname()[1]
         ready.set()
         await asyncio.to_thread(stop.wait)

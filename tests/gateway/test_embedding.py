@@ -127,6 +127,21 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("kept", ["hash", "drop"])
+def test_where_nobody_is_to_read_the_prompts_there_are_no_vectors_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setenv("BONDHU_PRIVACY__SALT", "0123456789abcdef" * 4)
+    path = place(tmp_path)
+    text = (path / "bondhu.toml").read_text()
+    (path / "bondhu.toml").write_text(text.replace("[gateway]\n", f'[gateway]\nprompt = "{kept}"\n'))
+    error = refused(path)
+    assert error.field == "gateway.embedding"
+    assert f'gateway.prompt is "{kept}"' in error.what
+    assert 'prompt = "store"' in error.fix
+
+
+@pytest.mark.usefixtures("library")
 def test_the_field_has_to_be_declared(tmp_path: Path) -> None:
     error = refused(place(tmp_path, context=""))
     assert error.field == "gateway.embedding"

@@ -34,7 +34,7 @@ SKEW = 60.0  # seconds by which the clock of whoever made an id may be ahead
 REMEMBERED = 100_000  # ids of decisions kept in memory, so that most feedback needs no look-up
 decision = partial(tuple.__new__, Decision)  # from all its fields in their order: half the time of naming each
 EVERYBODY = Assignment(LIVE, 1.0)
-ANSWER = "chatcmpl-"  # what the gateway puts before a decision's id
+ANSWER, RESPONSE = "chatcmpl-", "resp_"  # what the gateway puts before a decision's id
 VERSIONS = 4  # whose rows are kept: the one in force, one on trial, the rule, and one to spare
 MARK = Signal(0.0, 0.0, 1.0)  # the signals that end a session
 
@@ -370,7 +370,7 @@ class Decider:
 
 def answered_by(identity: str) -> str:
     """The decision behind the id of an answer as OpenAI's clients know it; any other id is the decision's own."""
-    own = identity.removeprefix(ANSWER)
+    own = identity.removeprefix(ANSWER).removeprefix(RESPONSE)
     return own if made_at(own) is not None else identity
 
 

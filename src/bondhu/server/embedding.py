@@ -51,9 +51,14 @@ class Embedding:
 
 def embedding_of(app: App) -> Embedding | None:
     """As the settings say; None where they name no model. Raises SettingsInvalid; loads nothing."""
-    named = app.settings.gateway.embedding if app.settings.gateway else None
-    if named is None:
+    if app.settings.gateway is None or app.settings.gateway.embedding is None:
         return None
+    named = app.settings.gateway.embedding
+    kept = app.settings.gateway.prompt
+    if kept != "store":
+        what = f'{SETTING} is set, and gateway.prompt is "{kept}": vectors are logged, and tell much of the text.'
+        fix = f'Take {SETTING} out, or keep redacted prompts: prompt = "store".'
+        raise SettingsInvalid(what, field=SETTING, value=str(named), fix=fix)
     folder = app.settings.path(named)
     fields: list[Mapping[str, Any]] = app.domain.describe()["fields"]
     declared = next((each for each in fields if (each["name"], each["kind"]) == (FIELD, "vector")), None)

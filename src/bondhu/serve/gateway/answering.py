@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,18 +33,10 @@ from bondhu.serve.gateway.tariffs import most, tariff, tariffs
 from bondhu.serve.gateway.trying import Question, Taken, Trying
 from bondhu.serve.messages import Request, Said
 from bondhu.serve.replies import Receive
-from bondhu.serve.turn import Turn
 from bondhu.types import Decision, Feedback
 
 RETRY = "retry"  # the signal that a user asks the same again
 Submit = Callable[[list[Decision], Sequence[Feedback]], asyncio.Future[list[Decision]]]
-
-
-class Wanted(NamedTuple):
-    """A decision that is wanted, and what is said with it of the one before."""
-
-    request: Request
-    feedback: Sequence[Feedback]
 
 
 class Answering:
@@ -58,9 +50,6 @@ class Answering:
         self._eyes = ThreadPoolExecutor(1, "bondhu-embedding") if gateway.embed else None
         self._strategies: dict[str, Strategy] = {}  # by action
         self._history = History(gateway.transcripts, deployment.log, domain)
-        self._before: Turn[Whose, list[Before | Exception], Before | Exception] = Turn(
-            self._look_up, lambda _, found: found
-        )
         decider.forgetting.append(self._history.forget)
         limit = gateway.dollars_per_day
         spends = None if limit is None else Spending(limit, deployment.log, domain.name, gateway.workers)
@@ -68,9 +57,6 @@ class Answering:
         self._tariffs = tariffs(gateway.strategies, gateway.upstreams) if spends else ()
         self.trying = Trying(gateway.upstreams, rules=gateway.breaker, pause=gateway.pause)
         self._recorder = Recorder(gateway, decider, spends)
-        self._decided: Turn[Wanted, list[Decision], Decision] = Turn(
-            self._choose, lambda _, made: decider.remember(made)
-        )
 
     async def open(self) -> None:
         """Before anything begins: have the model loaded that makes vectors, if there is one. Raises SettingsInvalid."""
@@ -108,17 +94,17 @@ class Answering:
         decider, gateway = self._decider, self._gateway
         whose = whose_of(asked, now, gateway.salt, decider.door)
         before = NOTHING if whose.session is None else await self._before(whose)
-        if isinstance(before, Exception):
-            raise before
         seen = await self._seen(asked, now, before, whose.user)
         request = Request(seen.context, None, before.session, asked.user)
-        decision = await self._decided(Wanted(request, self._again(before) if seen.again else ()))
+        made = decider.choose([request], wait=False)
+        said = self._again(before) if seen.again else ()
+        (decision,) = decider.remember(await self._submit(made, said))  # the writer commits many together
         self._history.note(whose.user, before.totals)
         return Exchange(asked, decision, self._strategy(decision.action), before.totals)
 
-    def _look_up(self, asked: list[Whose]) -> asyncio.Future[list[Before | Exception]]:
-        """What was before the requests of a turn: the store is asked in a thread, once for all of them."""
-        return asyncio.get_running_loop().run_in_executor(None, self._history.all_before, asked)
+    def _before(self, whose: Whose) -> asyncio.Future[Before]:
+        """What was before a request: the store is asked in a thread."""
+        return asyncio.get_running_loop().run_in_executor(None, self._history.before, whose)
 
     async def _seen(self, asked: Asked, now: float, before: Before, user: str | None) -> Seen:
         """The context; where a model makes a vector of the text, in a thread."""
@@ -126,11 +112,6 @@ class Answering:
             return self._sight.seen(asked, now, before, user)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._eyes, self._sight.seen, asked, now, before, user)
-
-    def _choose(self, wanted: list[Wanted]) -> asyncio.Future[list[Decision]]:
-        made = self._decider.choose([each.request for each in wanted], wait=False)
-        said = {feedback.id: feedback for each in wanted for feedback in each.feedback}
-        return self._submit(made, list(said.values()))
 
     def _again(self, before: Before) -> list[Feedback]:
         """That the answer before was of no use, where the domain declares the signal: once, whoever asks how often."""
@@ -230,7 +211,7 @@ class Answering:
         try:
             await out(taken.read.first)
             end = b"" if relay.done else await passed_on(taken, out)
-            self.trying.calls.release(response)
+            response.release()
             trying.ended(upstream)
             return end
         except BaseException as error:

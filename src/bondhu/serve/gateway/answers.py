@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-import aiohttp
 import msgspec
 
+from bondhu.serve.gateway.connection import Response
 from bondhu.serve.gateway.errors import FAILED, MALFORMED, Failure
 from bondhu.serve.gateway.streaming import Relay
 from bondhu.serve.gateway.trying import Taken
-from bondhu.serve.gateway.upstream import Upstream, more, whole
+from bondhu.serve.gateway.upstream import Upstream, whole
 from bondhu.serve.gateway.usage import Usage, estimated, reported
+from bondhu.serve.replies import resumed
 
-Out = Callable[[bytes], Awaitable[None]]
+Out = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
 class Whole(NamedTuple):
@@ -41,7 +43,7 @@ class Begun(NamedTuple):
 def reading(asked: int) -> Any:
     """A reader of whole answers to a question of so many bytes."""
 
-    async def read(response: aiohttp.ClientResponse, upstream: Upstream) -> Whole:
+    async def read(response: Response, upstream: Upstream) -> Whole:
         """Raises Failure."""
         data = await whole(response, upstream)
         return understood(data, asked, upstream)
@@ -52,10 +54,10 @@ def reading(asked: int) -> Any:
 def beginning(identity: str, *, usage: bool) -> Any:
     """A reader of streams, up to the first of it that goes out."""
 
-    async def read(response: aiohttp.ClientResponse, upstream: Upstream) -> Begun:
+    async def read(response: Response, _: Upstream) -> Begun:
         """Raises Failure."""
         relay = Relay(identity, usage=usage)
-        while piece := await more(response, upstream):
+        while piece := await response.more():
             out = relay.feed(piece)
             if out or relay.done:
                 return Begun(relay, out)
@@ -67,18 +69,71 @@ def beginning(identity: str, *, usage: bool) -> Any:
 async def passed_on(begun: Taken[Begun], out: Out) -> bytes:
     """Send the rest of a stream through `out` as it comes; returns what came together with the word that it is done.
     Raises Failure, unless all was said before it failed."""
-    relay = begun.read.relay
+    relay, onward, last = begun.read.relay, Onward(out, begun.response), b""
+
+    def take(piece: bytes) -> bool:
+        nonlocal last
+        ready = relay.feed(piece)
+        if relay.done:
+            last = ready
+        elif ready:
+            onward.send(ready)
+        return not relay.done
+
     try:
-        while piece := await more(begun.response, begun.upstream):
-            ready = relay.feed(piece)
-            if relay.done:
-                return ready
-            if ready:
-                await out(ready)
+        await begun.response.follow(take)
+        await onward.settled()
     except Failure:
         if relay.answer.finish is None:
             raise
-    return relay.end()
+        await onward.settled()
+    finally:
+        onward.stop()
+    return last if relay.done else relay.end()
+
+
+class Onward:
+    """Sends pieces in the moment in which they come. Where somebody reads them slower than a model talks, the sending
+    is finished by a task, and nothing more is read of the model meanwhile."""
+
+    def __init__(self, out: Out, response: Response) -> None:
+        self._out, self._response = out, response
+        self._rest: asyncio.Task[None] | None = None
+        self._error: Exception | None = None  # of the sending
+
+    def send(self, data: bytes) -> None:
+        """Not before what was sent last has gone. Raises whatever `out` raises at once."""
+        sending = self._out(data)
+        try:
+            pending = sending.send(None)
+        except StopIteration:
+            return
+        except Exception as error:
+            self._error = error
+            raise
+        self._response.pause()
+        self._rest = asyncio.get_running_loop().create_task(self._sent(sending, pending))
+
+    async def settled(self) -> None:
+        """Until the last piece has gone, which may be on its way. Raises what went wrong with any of them."""
+        if self._rest is not None:
+            await self._rest
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Nobody waits for it any more."""
+        if self._rest is not None:
+            self._rest.cancel()
+
+    async def _sent(self, sending: Coroutine[Any, Any, None], pending: Any) -> None:
+        try:
+            await resumed(sending, pending)
+        except Exception as error:  # whoever follows the response is not waiting here
+            self._error = error
+            self._response.failed(error)
+        else:
+            self._response.resume()
 
 
 def understood(data: bytes, asked: int, upstream: Upstream) -> Whole:

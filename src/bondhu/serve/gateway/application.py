@@ -13,8 +13,9 @@ from bondhu.errors import BondhuError, UnknownName
 from bondhu.serve.gateway.answering import Answering
 from bondhu.serve.gateway.errors import event, told
 from bondhu.serve.gateway.exchange import Exchange
-from bondhu.serve.gateway.messages import read
+from bondhu.serve.gateway.messages import Reading, read
 from bondhu.serve.gateway.parts import Gateway
+from bondhu.serve.gateway.responses import RESPONSES, Adapter
 from bondhu.serve.gateway.staying import Gone
 from bondhu.serve.hot import noted
 from bondhu.serve.parts import Parts
@@ -27,21 +28,22 @@ EVENTS = (b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buff
 
 
 class Chats:
-    """Answers /v1/chat/completions and /v1/models."""
+    """Answers /v1/chat/completions, /v1/responses and /v1/models."""
 
     def __init__(self, behind: Application, gateway: Gateway, parts: Parts) -> None:
         self._behind, self._parts, self._admit = behind, parts, parts.access.admit
         self.answering = Answering(gateway, parts.decider, parts.writing.submit)
         self._spending: asyncio.Task[None] | None = None
+        self._routes = {CHAT: self._chat, RESPONSES: self._response, MODELS: self._known}
         self._models = {each: model(each) for each in ("bondhu", parts.decider.deployment.domain.name)}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._behind(scope, self._living(receive), send)
-        elif scope["type"] == "http" and (scope["path"] == CHAT or scope["path"].startswith(MODELS)):
+        elif scope["type"] == "http" and (scope["path"] in self._routes or scope["path"].startswith(MODELS)):
             began = perf_counter()
-            route = CHAT if scope["path"] == CHAT else MODELS
-            status = await (self._chat if route == CHAT else self._known)(scope, receive, send)
+            route = scope["path"] if scope["path"] in self._routes else MODELS
+            status = await self._routes[route](scope, receive, send)
             self._parts.meter.answered(route, status, perf_counter() - began)
         else:
             await self._behind(scope, receive, send)
@@ -71,7 +73,12 @@ class Chats:
 
     # ----------------------------------------------------------------------------------------------------------- chat
 
-    async def _chat(self, scope: Message, receive: Receive, send: Send) -> int:
+    async def _response(self, scope: Message, receive: Receive, send: Send) -> int:
+        """A chat in the words of OpenAI's Responses API."""
+        adapter = Adapter(send)
+        return await self._chat(scope, receive, adapter.send, adapter.read)
+
+    async def _chat(self, scope: Message, receive: Receive, send: Send, understood: Reading = read) -> int:
         """Returns the status that was answered."""
         exchange: Exchange | None = None
         reply = Reply(send)
@@ -79,7 +86,7 @@ class Chats:
             only(scope, "POST")
             headers = scope["headers"]
             self._admit(headers, DECIDE)
-            asked = read(await whole(receive), headers)
+            asked = understood(await whole(receive), headers)
             exchange = await self.answering.begun(asked)
             if asked.streamed:
                 reply.told = (*EVENTS, *exchange.headers())

@@ -35,7 +35,7 @@ ERROR = {
     },
 }
 ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
-CHAT = {
+CHAT: dict[str, Any] = {
     "type": "object",
     "required": ["messages"],
     "properties": {
@@ -64,6 +64,29 @@ CHAT = {
     },
     "example": {"model": "bondhu", "messages": [{"role": "user", "content": "What is a list?"}], "user": "user-123"},
 }
+RESPONSE: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        "model": CHAT["properties"]["model"],
+        "input": {
+            "description": "A text, or messages, calls of functions and what came of them",
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "minItems": 1, "items": {"type": "object"}},
+            ],
+        },
+        "instructions": {"type": ["string", "null"]},
+        "stream": CHAT["properties"]["stream"],
+        "max_output_tokens": {"type": ["integer", "null"], "minimum": 0},
+        "tools": {"type": ["array", "null"], "items": {"type": "object"}, "description": "Functions alone"},
+        "text": {"type": ["object", "null"]},
+        "reasoning": {"type": ["object", "null"]},
+        "user": CHAT["properties"]["user"],
+        "metadata": CHAT["properties"]["metadata"],
+    },
+    "example": {"model": "bondhu", "input": "What is a list?", "user": "user-123"},
+}
 ANSWERED = {
     name: {"description": what, "schema": {"type": "string"}}
     for name, what in (
@@ -82,11 +105,16 @@ def described(there: bool) -> Mapping[str, Any]:
     thing = {"application/json": {"schema": {"type": "object"}}}
     streamed = {"text/event-stream": {"schema": {"type": "string"}}}
     answer = {"description": "The answer", "headers": ANSWERED, "content": {**thing, **streamed}}
-    asked = {"required": True, "content": {"application/json": {"schema": CHAT}}}
     chat = {
         "summary": "Answer a chat as the policy chooses, in OpenAI's protocol",
         "operationId": "chat_completions",
-        "requestBody": asked,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CHAT}}},
+        "responses": {"200": answer, **refusals()},
+    }
+    response = {
+        "summary": "The same in the words of OpenAI's Responses API, of which nothing is kept to go on from",
+        "operationId": "responses",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": RESPONSE}}},
         "responses": {"200": answer, **refusals()},
     }
     listed = {"description": "What may be asked for", "content": thing}
@@ -95,7 +123,8 @@ def described(there: bool) -> Mapping[str, Any]:
         "operationId": "models",
         "responses": {"200": listed, **refusals()},
     }
-    return {"/v1/chat/completions": {"post": chat}, "/v1/models": {"get": models}}
+    posts = {"/v1/chat/completions": {"post": chat}, "/v1/responses": {"post": response}}
+    return {**posts, "/v1/models": {"get": models}}
 
 
 def refusals() -> dict[str, Any]:

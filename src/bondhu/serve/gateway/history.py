@@ -17,6 +17,7 @@ from bondhu.serve.gateway.messages import Asked, of_users
 from bondhu.serve.messages import Request
 from bondhu.types import Decision, Feedback
 
+Latest = tuple[Decision, Transcript | None] | None  # of a session
 PEOPLE = 10_000  # of whom this process remembers what was before their newest conversation
 
 
@@ -52,16 +53,6 @@ class History:
         self._transcripts, self._log, self._domain = transcripts, log, domain
         self._people: OrderedDict[str, Totals] = OrderedDict()  # a hint: it is gone with the process
 
-    def all_before(self, asked: Sequence[Whose]) -> list[Before | Exception]:
-        """What was before each, or why that cannot be told."""
-        return [self._tried(each) for each in asked]
-
-    def _tried(self, whose: Whose) -> Before | Exception:
-        try:
-            return self.before(whose)
-        except Exception as error:
-            return error
-
     def before(self, whose: Whose) -> Before:
         """Reads the store. What somebody else said in a session tells nothing; one that has ended tells its totals.
 
@@ -70,23 +61,29 @@ class History:
         """
         name = whose.session
         if name is None or whose.begins is None:
-            return self._in(name, whose)._replace(session=name)
-        number = newest(lambda number: self._latest(numbered(name, number), whose) is not None)
-        before = self._in(numbered(name, number), whose) if number else self._new(whose.user)
+            return self._told(self._latest(name, whose) if name else None, whose)._replace(session=name)
+        seen: dict[int, Latest] = {}
+
+        def there(number: int) -> bool:
+            seen[number] = self._latest(numbered(name, number), whose)
+            return seen[number] is not None
+
+        number = newest(there)
+        before = self._told(seen[number], whose) if number else self._new(whose.user)
         if number and (whose.begins or before.over):
             totals = max(before.totals, self._new(whose.user).totals)  # what is known of most turns
             number, before = number + 1, Before(totals)
         return before._replace(session=numbered(name, number or 1))
 
-    def _latest(self, name: str, whose: Whose) -> tuple[Decision, Transcript | None] | None:
+    def _latest(self, name: str, whose: Whose) -> Latest:
         return self._transcripts.latest(self._domain.name, whose.stored(name), whose.user)
 
     def _new(self, user: str | None) -> Before:
         """Before a conversation of which nothing is there."""
         return Before(self._people.get(user, Totals())) if user else NOTHING
 
-    def _in(self, name: str | None, whose: Whose) -> Before:
-        found = self._latest(name, whose) if name else None
+    def _told(self, found: Latest, whose: Whose) -> Before:
+        """What the newest of a session tells."""
         if found is None:
             return self._new(whose.user)
         (decision, transcript), now = found, whose.now

@@ -12,8 +12,14 @@ from bondhu.ports import Transcript, Transcripts
 from bondhu.types import Feedback
 
 MOST = 10_000  # transcripts that wait to be written
-Make = Callable[[], Transcript]
-Kept = tuple[Make, Sequence[Feedback]]  # a transcript, and what is committed with it
+
+
+class Keeping(NamedTuple):
+    """A transcript, what is committed with it, and who is told then, on the event loop: None, or what went wrong."""
+
+    make: Callable[[], Transcript]  # called in the thread: what takes long would hold up all others
+    feedback: Sequence[Feedback]
+    tell: Callable[[Exception | None], None]
 
 
 class Totals(NamedTuple):
@@ -24,56 +30,56 @@ class Totals(NamedTuple):
 
 
 class Keeper:
-    """Commits transcripts; those that come during one commit go together into the next."""
+    """Commits transcripts; those that come during one commit go together into the next.
+
+    From the thread to whoever waits is one turn of the event loop: each more would cost what all other answers have to
+    do in one.
+    """
 
     def __init__(self, transcripts: Transcripts) -> None:
         self._transcripts = transcripts
         self._pool = ThreadPoolExecutor(1, "bondhu-transcripts")
-        self._waiting: list[tuple[Kept, asyncio.Future[None]]] = []
-        self._running: asyncio.Future[list[Exception | None]] | None = None
+        self._waiting: list[Keeping] = []
+        self._running: asyncio.Future[None] | None = None  # done when a commit has ended
 
-    def keep(self, make: Make, feedback: Sequence[Feedback]) -> asyncio.Future[None]:
-        """A future of the commit of both; made in the thread, where what takes long holds up all others. Raises
-        Busy."""
+    def keep(self, keeping: Keeping) -> None:
+        """Have it committed. Raises Busy."""
         if len(self._waiting) >= MOST:
             raise Busy(f"{len(self._waiting)} transcripts are waiting to be written.", fix="Try again in a second.")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((make, feedback), done))
+        self._waiting.append(keeping)
         if self._running is None:
             self._begin()
-        return done
 
     async def close(self) -> None:
         """Write what is waiting, stop."""
         while self._running is not None:
             await asyncio.wait([self._running])
-            await asyncio.sleep(0)
         self._pool.shutdown(wait=False)
 
     def _begin(self) -> None:
         group, self._waiting = self._waiting, []
         loop = asyncio.get_running_loop()
-        self._running = loop.run_in_executor(self._pool, self._kept, [kept for kept, _ in group])
-        self._running.add_done_callback(lambda done: self._ended(group, done.result()))
+        self._running = loop.create_future()
+        self._pool.submit(self._keep, group, loop)
 
-    def _kept(self, group: Sequence[Kept]) -> list[Exception | None]:
+    def _keep(self, group: Sequence[Keeping], loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._ended, group, self._kept(group))
+
+    def _kept(self, group: Sequence[Keeping]) -> list[Exception | None]:
         """What went wrong with each."""
         try:
-            self._transcripts.keep([make() for make, _ in group], [said for _, feedback in group for said in feedback])
+            self._transcripts.keep([each.make() for each in group], [said for each in group for said in each.feedback])
         except Exception as error:
             if len(group) == 1 or isinstance(error, StoreError):
                 return [error] * len(group)
             return [self._kept([each])[0] for each in group]
         return [None] * len(group)
 
-    def _ended(self, group: Sequence[tuple[Kept, asyncio.Future[None]]], errors: Sequence[Exception | None]) -> None:
-        self._running = None
+    def _ended(self, group: Sequence[Keeping], errors: Sequence[Exception | None]) -> None:
+        ended, self._running = self._running, None
         if self._waiting:
             self._begin()
-        for (_, done), error in zip(group, errors, strict=True):
-            if done.done():
-                continue
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
+        for each, error in zip(group, errors, strict=True):
+            each.tell(error)
+        if ended is not None:
+            ended.set_result(None)

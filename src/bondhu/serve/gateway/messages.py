@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -77,9 +77,16 @@ class Asked(NamedTuple):
         return max(self.chat.max_tokens or 0, self.chat.max_completion_tokens or 0) or None
 
 
+Reading = Callable[[bytes, Headers], Asked]  # understands a body; raises InvalidInput
+
+
 def read(body: bytes, headers: Headers) -> Asked:
     """The request of a body; raises InvalidInput."""
-    plain = plain_of(body)
+    return understood(plain_of(body), len(body), headers)
+
+
+def understood(plain: dict[str, Any], size: int, headers: Headers) -> Asked:
+    """The request of a body that is plain data, and has so many bytes; raises InvalidInput."""
     try:
         chat = msgspec.convert(plain, Chat)
     except msgspec.ValidationError as error:
@@ -91,7 +98,7 @@ def read(body: bytes, headers: Headers) -> Asked:
     metadata = chat.metadata or {}
     user = _named(headers, USER) or chat.user or chat.safety_identifier
     session = _named(headers, SESSION) or metadata.get("session")
-    return Asked(plain, chat, len(body), _text("user", user), _text("session", session))
+    return Asked(plain, chat, size, _text("user", user), _text("session", session))
 
 
 def plain_of(body: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bondhu.serve.gateway.usage import Usage, reported
 
 LARGEST_EVENT = 1 << 22  # bytes
 LONGEST_ANSWER = 1 << 20  # characters of an answer that are kept
+LONGEST_NAME = 200  # characters of a model, a reason or a call's id that are kept
 MOST_CALLS = 128  # of tools in one answer
 DONE = b"data: [DONE]\n\n"
 
@@ -44,6 +45,10 @@ _chunk = msgspec.json.Decoder(_Chunk).decode
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)  # a ValidationError is a DecodeError
 
 
+def unreadable() -> Failure:
+    return Failure("The upstream sent an event that cannot be understood.", MALFORMED)
+
+
 def _halved(payload: bytes) -> _Chunk:
     """An event that ends in half of a character, of which the other half comes in the next: some servers cut there.
     Raises Failure where it is no such event."""
@@ -52,10 +57,10 @@ def _halved(payload: bytes) -> _Chunk:
             return msgspec.convert(json.loads(payload), _Chunk)
     except UNREADABLE:
         pass
-    raise Failure("The upstream sent an event that cannot be understood.", MALFORMED)
+    raise unreadable()
 
 
-def _paired(text: str) -> str:
+def paired(text: str) -> str:
     """Halves of characters put together; what stays alone can be stored nowhere, and is marked."""
     if text.isascii():
         return text
@@ -71,6 +76,8 @@ class Events:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that this piece completes, without the empty line after each."""
+        if not self._rest and data.endswith(b"\n\n") and not self._cr and b"\r" not in data:  # as nearly all come
+            return [stripped for each in data.split(b"\n\n") if (stripped := each.strip(b"\n"))]
         if self._cr:
             data, self._cr = b"\r" + data, False
         if b"\r" in data:
@@ -109,16 +116,16 @@ class Answer:
 
     @property
     def text(self) -> str:
-        return _paired("".join(self._texts))
+        return paired("".join(self._texts))
 
     def message(self) -> dict[str, Any]:
         """The answer as one message."""
         said: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if self._refusals:
-            said["refusal"] = _paired("".join(self._refusals))
+            said["refusal"] = paired("".join(self._refusals))
         if self._calls:
             calls = [call for _, call in sorted(self._calls.items())]
-            named = [{name: _paired(text) for name, text in call["function"].items()} for call in calls]
+            named = [{name: paired(text) for name, text in call["function"].items()} for call in calls]
             said["tool_calls"] = [{**call, "function": each} for call, each in zip(calls, named, strict=True)]
         return said
 
@@ -132,10 +139,10 @@ class Answer:
         if chunk.usage is not None:
             self.usage = reported(chunk.usage) or self.usage
         if self.model is None and isinstance(chunk.model, str):
-            self.model = chunk.model[:200]
+            self.model = paired(chunk.model[:LONGEST_NAME])
         for choice in chunk.choices or ():
             if isinstance(choice.finish_reason, str):
-                self.finish = choice.finish_reason[:100]
+                self.finish = paired(choice.finish_reason[:LONGEST_NAME])
             if choice.delta is not None:
                 self._said(choice.delta)
 
@@ -146,8 +153,10 @@ class Answer:
             if self._size < LONGEST_ANSWER:
                 self._texts.append(content)
             self._size += len(content)
-        if delta.refusal is not None and isinstance(delta.refusal, str) and len(self._refusals) < LONGEST_ANSWER:
-            self._refusals.append(delta.refusal)
+        if delta.refusal is not None and isinstance(delta.refusal, str):
+            if self._size < LONGEST_ANSWER:
+                self._refusals.append(delta.refusal)
+            self._size += len(delta.refusal)
         if delta.tool_calls is not None:
             self._called(delta.tool_calls)
 
@@ -161,7 +170,7 @@ class Answer:
             self.pieces += 1
             call = self._calls.setdefault(number, {"id": None, "type": "function", "function": {}})
             if isinstance(each.get("id"), str):
-                call["id"] = each["id"]
+                call["id"] = paired(each["id"][:LONGEST_NAME])
             function, of = each.get("function"), call["function"]
             for name in ("name", "arguments") if isinstance(function, Mapping) else ():
                 piece = function.get(name) if isinstance(function, Mapping) else None
@@ -228,7 +237,10 @@ class Relay:
         self.answer.take(chunk)
         if not chunk.choices and chunk.usage is not None and not self._usage:
             return b""
-        return self._renamed(event, chunk.id)
+        try:
+            return self._renamed(event, chunk.id)
+        except UNREADABLE:  # what nobody read so far
+            raise unreadable() from None
 
     def _renamed(self, event: bytes, identity: Any) -> bytes:
         before = self._before

@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import aiohttp
-
 from bondhu.serve.gateway import breaker as breakers
 from bondhu.serve.gateway.breaker import CLOSED, Breaker
+from bondhu.serve.gateway.connection import Response
 from bondhu.serve.gateway.errors import OPEN, REACHED, Failure
 from bondhu.serve.gateway.messages import written
 from bondhu.serve.gateway.upstream import Calls, Upstream
@@ -25,7 +24,7 @@ FIRST, LONGEST = 0.25, 8.0  # seconds before an upstream is asked again, doubled
 PATIENT = 20.0  # seconds of a Retry-After that are waited for; beyond them another upstream is asked
 
 Read = TypeVar("Read")
-Reader = Callable[[aiohttp.ClientResponse, Upstream], Awaitable[Read]]
+Reader = Callable[[Response, Upstream], Awaitable[Read]]
 Spent = Callable[[Upstream, str, Usage], None]  # by an upstream's model
 
 
@@ -42,7 +41,7 @@ class Taken(NamedTuple, Generic[Read]):
 
     upstream: Upstream
     model: str
-    response: aiohttp.ClientResponse
+    response: Response
     read: Read
 
 

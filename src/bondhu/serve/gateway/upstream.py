@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-import aiohttp
 import msgspec
-from yarl import URL
 
-from bondhu.serve.gateway.errors import (
-    BROKEN,
-    BUSY,
-    FAILED,
-    KEY,
-    MALFORMED,
-    REFUSED,
-    TIMEOUT,
-    UNREACHABLE,
-    Failure,
-    words,
-)
+from bondhu.serve.gateway.connection import Connection, Patience, Response
+from bondhu.serve.gateway.errors import BUSY, FAILED, KEY, MALFORMED, REFUSED, UNREACHABLE, Failure, words
+from bondhu.serve.gateway.reaching import Origin, connected
 from bondhu.serve.gateway.usage import Price
 
 LARGEST = 32 << 20  # bytes of an answer
 LARGEST_ERROR = 64 << 10  # bytes that are read of one that is no answer
-IDLE = 4.0  # seconds that a connection is kept without a request: less than servers keep theirs
-LINGER = 1.0  # seconds in which the end of a body may come that has said all
 OWN_FAULT = frozenset({400, 404, 405, 409, 410, 411, 413, 414, 415, 422, 451})  # of a request, not of the upstream
 SHORTEST_SECRET = 4  # characters of a key that is looked for in what an upstream says
 
@@ -51,82 +40,112 @@ class Upstream:
     total_timeout: float = 600.0  # seconds for a whole answer
 
     @cached_property
-    def endpoint(self) -> URL:
+    def origin(self) -> Origin:
         """Raises ValueError where the address is none."""
-        return URL(f"{self.url}/chat/completions")
+        parts = urlsplit(self.url)
+        host = (parts.hostname or "").encode("ascii" if (parts.hostname or "").isascii() else "idna").decode()
+        if not host:
+            raise ValueError("There is no host in the address.")
+        secure = parts.scheme == "https"
+        return Origin(secure, host, parts.port or (443 if secure else 80))
 
     @cached_property
-    def headers(self) -> dict[str, str]:
-        own = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "bondhu", **own}
+    def head(self) -> bytes:
+        """What each request begins with, up to the length of its body."""
+        _, host, port = self.origin
+        parts = urlsplit(self.url)
+        shown = f"[{host}]" if ":" in host else host
+        lines = {
+            "Host": shown if parts.port is None else f"{shown}:{port}",
+            **({"Authorization": f"Bearer {self.key}"} if self.key else {}),
+            "Accept": "application/json, text/event-stream",
+            "Accept-Encoding": "identity",
+            "User-Agent": "bondhu",
+            "Content-Type": "application/json",
+        }
+        path = quote(f"{parts.path}/chat/completions", safe="/%:=&+~!$,;'()*@")
+        told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return f"POST {path} HTTP/1.1\r\n{told}Content-Length: ".encode("latin-1")
 
     @property
     def secrets(self) -> tuple[str, ...]:
         return (self.key,) if len(self.key) >= SHORTEST_SECRET else ()
-
-    @cached_property
-    def limits(self) -> aiohttp.ClientTimeout:
-        total, connect = self.total_timeout, self.connect_timeout
-        return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=self.timeout, connect=None)
 
 
 class Calls:
     """Connections to all upstreams of a deployment, kept open between calls."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._ending: set[aiohttp.ClientResponse] = set()  # all of them is said, and their bodies have no end yet
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ttl_dns_cache=60)
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True, trust_env=False
-            )
-        return self._session
-
-    def release(self, response: aiohttp.ClientResponse) -> None:
-        """Nothing more of it is wanted. Its connection serves again if the body ends soon: after `[DONE]` it does."""
-        if response.content.is_eof():
-            response.release()
-        else:
-            self._ending.add(response)
-            asyncio.get_running_loop().call_later(LINGER, self._leave, response)
-
-    def _leave(self, response: aiohttp.ClientResponse) -> None:
-        self._ending.discard(response)
-        response.close()
+        self._open: set[Connection] = set()
+        self._free: dict[Origin, list[Connection]] = {}  # the last one that was used is the next
 
     async def close(self) -> None:
-        for each in [*self._ending]:
-            self._leave(each)
-        if self._session is not None:
-            await self._session.close()
+        for each in [*self._open]:
+            each.close()
 
-    async def ask(self, upstream: Upstream, body: bytes) -> aiohttp.ClientResponse:
-        """Its answer once the headers are there, with status 200; raises Failure. Whoever takes it closes it."""
+    async def ask(self, upstream: Upstream, body: bytes) -> Response:
+        """Its answer once the headers are there, with status 200; raises Failure. Whoever takes it closes or releases
+        it."""
+        until = asyncio.get_running_loop().time() + upstream.total_timeout
+        connection = self._at_hand(upstream) or await self._connected(upstream)
+        patience = Patience(upstream.name, upstream.timeout, upstream.total_timeout, until)
+        response = connection.ask(b"%b%d\r\n\r\n%b" % (upstream.head, len(body), body), patience)
         try:
-            response = await self._opened().post(
-                upstream.endpoint,
-                data=body,
-                headers=upstream.headers,
-                timeout=upstream.limits,
-                allow_redirects=False,  # a key is for this address and no other
-            )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise failure(error, upstream) from None
-        if response.status == 200:
-            return response
-        try:
-            raise await refusal(response, upstream)
-        finally:
+            await response.begun()
+            if response.status != 200:
+                raise await refusal(response, upstream)  # a redirect as well: a key is for this address and no other
+            if response.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+                what = f"The upstream {upstream.name!r} answered in an encoding that was not asked for."
+                raise Failure(what, MALFORMED)
+        except BaseException:
             response.close()
+            raise
+        return response
+
+    def _at_hand(self, upstream: Upstream) -> Connection | None:
+        free = self._free.get(upstream.origin) if self._free else None
+        while free:
+            connection = free.pop()
+            if connection.fit:
+                return connection
+        return None
+
+    async def _connected(self, upstream: Upstream) -> Connection:
+        """A new connection; raises Failure without where it should lead to."""
+        try:
+            origin = upstream.origin
+            context = self._context if origin.secure else None
+            made = partial(Connection, partial(self._freed, origin), partial(self._lost, origin))
+            async with asyncio.timeout(min(upstream.connect_timeout, upstream.total_timeout)):
+                connection = await connected(made, origin, context)
+        except TimeoutError:
+            what = f"The upstream {upstream.name!r} could not be reached in time."
+            raise Failure(what, UNREACHABLE, 504) from None
+        except (OSError, ValueError):  # TLS that fails, a name that is none
+            raise Failure(f"The upstream {upstream.name!r} cannot be reached.", UNREACHABLE) from None
+        if connection.fit:
+            self._open.add(connection)
+        return connection
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+    def _freed(self, origin: Origin, connection: Connection) -> None:
+        self._free.setdefault(origin, []).append(connection)
+        connection.wait()
+
+    def _lost(self, origin: Origin, connection: Connection) -> None:
+        self._open.discard(connection)
+        free = self._free.get(origin, [])
+        if connection in free:
+            free.remove(connection)
 
 
-async def whole(response: aiohttp.ClientResponse, upstream: Upstream) -> bytes:
+async def whole(response: Response, upstream: Upstream) -> bytes:
     """The rest of a body; raises Failure."""
     pieces, size = [], 0
-    while piece := await more(response, upstream):
+    while piece := await response.more():
         size += len(piece)
         if size > LARGEST:
             raise Failure(f"The upstream {upstream.name!r} answered with more than {LARGEST} bytes.", MALFORMED)
@@ -134,37 +153,10 @@ async def whole(response: aiohttp.ClientResponse, upstream: Upstream) -> bytes:
     return b"".join(pieces)
 
 
-async def more(response: aiohttp.ClientResponse, upstream: Upstream) -> bytes:
-    """The next piece of a body as it arrives, b"" at its end; raises Failure."""
-    try:
-        return await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise failure(error, upstream, began=True) from None
-
-
-def failure(error: Exception, upstream: Upstream, *, began: bool = False) -> Failure:
-    """What went wrong with the connection, without where it leads to."""
-    name = upstream.name
-    if isinstance(error, asyncio.TimeoutError):
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return Failure(f"The upstream {name!r} could not be reached in time.", UNREACHABLE, 504)
-        what = f"The upstream {name!r} sent nothing for {upstream.timeout:g} seconds."
-        if not isinstance(error, aiohttp.ServerTimeoutError):
-            what = f"The upstream {name!r} was not done after {upstream.total_timeout:g} seconds."
-        return Failure(what, TIMEOUT, 504)
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL) or (
-        isinstance(error, OSError) and not began
-    ):
-        return Failure(f"The upstream {name!r} cannot be reached.", UNREACHABLE)
-    if isinstance(error, aiohttp.ClientResponseError | ValueError):
-        return Failure(f"The upstream {name!r} does not answer in HTTP.", MALFORMED)
-    return Failure(f"The upstream {name!r} broke off before it had answered.", BROKEN)
-
-
-async def refusal(response: aiohttp.ClientResponse, upstream: Upstream) -> Failure:
+async def refusal(response: Response, upstream: Upstream) -> Failure:
     """What another status than 200 means: 4xx are told to whoever asked, unless they are the operator's business."""
     status, name = response.status, upstream.name
-    wait = _seconds(response.headers.get("retry-after"))
+    wait = _seconds(response.headers.get(b"retry-after", b""))
     if status in (401, 402, 403, 407):
         return Failure(f"The upstream {name!r} does not take the key of this gateway.", KEY)
     if status == 429:
@@ -181,17 +173,20 @@ async def refusal(response: aiohttp.ClientResponse, upstream: Upstream) -> Failu
     return Failure(f"The upstream {name!r} failed with status {status}.", FAILED, 502, retry_after=wait)
 
 
-async def _said(response: aiohttp.ClientResponse) -> Any:
+async def _said(response: Response) -> Any:
+    said = b""
     try:
-        return msgspec.json.decode(await response.content.read(LARGEST_ERROR))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, aiohttp.ClientError, OSError):
+        while len(said) < LARGEST_ERROR and (piece := await response.more()):
+            said += piece
+        return msgspec.json.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Failure):
         return None
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: bytes) -> float | None:
     """Retry-After in seconds; None where it is a date, or nothing."""
     try:
-        seconds = float(text or "")
+        seconds = float(text)
     except ValueError:
         return None
     return seconds if 0.0 <= seconds < 1e6 else None
