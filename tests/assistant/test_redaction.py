@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bondhu.domains.assistant import keys, numbers
 from bondhu.domains.assistant.redaction import masked, plain, redacted
 from bondhu.errors import InvalidInput
 
@@ -258,11 +259,38 @@ def test_no_text_is_refused(text, how):
         "01 23x ",
         "１ ",
         "12345678:",
+        "password=1",
+        'token="1 ',
     ],
 )
 def test_a_long_text_of_beginnings_is_read_to_its_end(piece):
     text = piece * 2_000
     assert redacted(f"{text} jane@example.com").endswith("<email>")
+
+
+@pytest.mark.parametrize("end", ["(", "<email>", " ", ""])
+@pytest.mark.parametrize("count", [100, 3_000])
+def test_the_end_of_a_secret_is_looked_for_once_however_many_words_stand_before_it(monkeypatch, end, count):
+    """What a bracket or a mark ends is no secret: each word before it would else read all of it again."""
+    ends, real = [], keys._end_of_run
+    monkeypatch.setattr(keys, "_end_of_run", lambda text, begin: ends.append(real(text, begin)) or ends[-1])
+    text = f"{'password=1' * count}{end}"
+    assert keys.named(text) == ([] if end in ("(", "<email>") else [(9, 10 * count)])
+    assert ends == [10 * count]
+
+
+@pytest.mark.parametrize("count", [100, 3_000])
+def test_each_group_of_digits_is_tried_as_a_card_twice_at_most(monkeypatch, count):
+    tried, real = [], numbers._is_card
+    monkeypatch.setattr(numbers, "_is_card", lambda number: tried.append(len(number)) or real(number))
+    assert numbers.cards("4111 " * count) == []
+    assert len(tried) <= 2 * count
+    assert max(tried) <= 24
+
+
+def test_a_secret_in_quotes_is_taken_out_to_its_end():
+    assert redacted('password="abc1234 def ghi" x') == 'password="<key>" x'
+    assert redacted("secret=abchunter2password is hunter2") == "secret=<key> is <key>"
 
 
 def test_a_mask_keeps_which_words_are_the_same_and_nothing_else():

@@ -26,7 +26,7 @@ from bondhu.erasing import erase
 from bondhu.errors import InvalidInput, StoreError, UnknownName
 from bondhu.monitor.tracking.mlflow_deployment import bare, model_name
 from bondhu.monitor.tracking.mlflow_traces import digest_of, identity
-from bondhu.ports import Transcript
+from bondhu.ports import Event, Transcript
 from bondhu.types import Decision, Feedback
 from tests.assistant.talks import ACTIONS, START, Clock, Talk, deployment, fill, goes_on
 
@@ -150,12 +150,46 @@ def test_a_real_server_holds_everything_once_and_shows_its_pages(server: str, tm
     assert (model.tags["bondhu.version"], model.run_id) == (version.id, child.info.run_id)
     assert model.source.endswith("/version")
     assert known.get_model_version_by_alias(model_name("chat"), "live").version == model.version
+    (said,) = app.verdicts(version.id)
+    assert model.tags["bondhu.verdict"] == said.figures["decision"] == "wait"
+    assert model.tags["bondhu.verdict.against"] == "baseline"
+    assert model.tags["bondhu.verdict.reasons"] == " ".join(said.figures["reasons"])
+    value, low, high = (said.figures[f"candidate_{each}"] for each in ("value", "low", "high"))
+    assert model.tags["bondhu.verdict.reward"] == f"{value:.4g} ({low:.4g} to {high:.4g})"
+    assert "The gate said **wait**" in model.description
+    assert all(f"- {each}" in model.description for each in said.figures["reasons"])
+    assert f"- reward: {value:.4g} ({low:.4g} to {high:.4g})" in model.description
     assert len(found["traces"]) == 6
     with urllib.request.urlopen(server) as page:
         assert "<title>MLflow</title>" in page.read().decode()
     asked = f"{server}/ajax-api/2.0/mlflow/runs/get?run_id={child.info.run_id}"
     with urllib.request.urlopen(asked) as answer:  # what its page is made of
         assert json.load(answer)["run"]["info"]["run_name"] == version.id
+
+
+def test_a_later_verdict_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    app = talked(tmp_path / "app")
+    version = app.train().trained.version
+    assert version is not None
+    target = Target("mlflow", f"sqlite:///{tmp_path}/mlflow.db")
+    track(app, target)
+    reasons = ["Average reward 0.8 (0.7 to 0.9) is at least 0.3."]
+    figures = {"agreement": 0.9, "agreement_low": 0.8, "agreement_high": 0.95, "advantage_value": 0.1}
+    told = {"decision": "promote", "reasons": reasons, "against": "application", **figures}
+    app.deployment.registry.record("chat", Event(START + 2 * DAY, "judged", version.id, "promote", told))
+    assert track(app, target) == Told(0, 0, 0)
+    (model,) = client(target.place).search_model_versions(f"name = '{model_name('chat')}'")
+    said = {name.removeprefix("bondhu.verdict"): value for name, value in model.tags.items() if "verdict" in name}
+    assert said == {
+        "": "promote",
+        ".against": "application",
+        ".time": "2027-01-17T08:00:00Z",
+        ".reasons": reasons[0],
+        ".agreement": "0.9 (0.8 to 0.95)",
+    }
+    assert model.description.startswith("The gate said **promote** at 2027-")
+    asked = "tags.`bondhu.verdict` = 'promote'"
+    assert [each.version for each in client(target.place).search_model_versions(asked)] == [model.version]
 
 
 def test_a_conversation_is_a_trace_with_a_span_a_turn_and_feedback_as_assessments(tmp_path: Path) -> None:

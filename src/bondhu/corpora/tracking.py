@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -19,18 +19,24 @@ from bondhu.domains.assistant.totals import Moments, Totals
 from bondhu.errors import InvalidInput, UnknownName, nearest
 from bondhu.log.join import only, settlement
 from bondhu.monitor.tracking import Tracker
-from bondhu.monitor.tracking.conversations import Answered, Conversation, Figures, Trained
+from bondhu.monitor.tracking.conversations import Answered, Conversation, Figures, Judged, Trained
 from bondhu.monitor.tracking.mlflow_deployment import MlflowDeployment, bare
 from bondhu.monitor.tracking.opening import check
 from bondhu.monitor.tracking.tensorboard import TensorBoard
 from bondhu.monitor.tracking.wandb import Wandb
-from bondhu.ports import Version
+from bondhu.ports import Event, Version
 from bondhu.recording import Reading, in_time
 from bondhu.types import Records
 
 TRACKED = "tracked"  # the kind of the ledger's entries that say what was told to whom
 MLFLOW = "mlflow"
 PLACES = {MLFLOW: "an address, such as http://127.0.0.1:5000", "tensorboard": "a folder", "wandb": "a folder"}
+ESTIMATES = {
+    "reward": "candidate_{}",
+    "live reward": "live_{}",
+    "advantage": "advantage_{}",
+    "agreement": "agreement_{}",
+}  # of a verdict's figures, and how each is called there with "value", "low" and "high"
 SHOWN = ("upstream", "model", "status", "seconds", "first_seconds", "cost")  # of a transcript, with its turn
 
 
@@ -80,11 +86,12 @@ def track(app: App, target: Target, since: float = float("-inf")) -> Told:
     records = app.log.read(app.domain.name, float("-inf"), float("inf"))
     figures, totals = _figures(app, records, (start, cut), mark.totals)
     versions = [app.deployment.registry.load(name) for name in app.versions()]
+    said = {event.version: judged(event) for event in app.verdicts()}  # the last one of each
     if target.kind == MLFLOW:
         deployment = MlflowDeployment(target.place, app.domain.name)
         told = Told(
             deployment.figures(figures),
-            deployment.trainings([trained(app, each) for each in versions], app.live()),
+            deployment.trainings([trained(app, each, said.get(each.id)) for each in versions], app.live()),
             deployment.conversations(conversations(app, records, start)),
         )
     else:
@@ -133,8 +140,20 @@ def _figures(app: App, records: Records, span: tuple[float, float], totals: Tota
     return [Figures(each.rl_metrics.episode, each.time, each.figures()) for each in made], totals
 
 
-def trained(app: App, version: Version) -> Trained:
-    """The training that made a version."""
+def judged(event: Event) -> Judged:
+    """What the gate said, of the history's event of it."""
+    figures = {"agreement_value": event.figures.get("agreement"), **event.figures}
+    estimates = {}
+    for name, spelled in ESTIMATES.items():
+        value, low, high = (figures.get(spelled.format(each)) for each in ("value", "low", "high"))
+        if _is_number(value) and _is_number(low) and _is_number(high):
+            estimates[name] = (float(value), float(low), float(high))
+    decision, against = (str(figures.get(name, "")) for name in ("decision", "against"))
+    return Judged(event.time, decision, tuple(map(str, figures.get("reasons", ()))), against, estimates)
+
+
+def trained(app: App, version: Version, said: Judged | None = None) -> Trained:
+    """The training that made a version, and what the gate said of that."""
     numbers = {name: float(value) for name, value in version.notes.items() if _is_number(value)}
     others = {name: value for name, value in version.notes.items() if not _is_number(value)}
     return Trained(
@@ -146,10 +165,11 @@ def trained(app: App, version: Version) -> Trained:
         notes=others,
         folder=app.settings.path(app.settings.store.registry) / app.domain.name / version.id,
         parent=version.parent,
+        judged=said,
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -99,9 +99,11 @@ def wrong_discount(run: Records) -> Finding | None:
 def too_short(run: Records) -> Finding | None:
     """So little was recorded that silence says nothing."""
     records = max((len(each.value) for each in run.metrics.values()), default=0)
-    if records >= ENOUGH or len(run.evaluations) >= ENOUGH:
+    tests = len(run.evaluations)
+    if records >= ENOUGH or tests >= ENOUGH:
         return None
-    evidence = f"There are {records} records and {len(run.evaluations)} evaluations; a curve has {ENOUGH} or more."
+    told = (f"{count} {name}" + "s" * (count != 1) for count, name in ((records, "record"), (tests, "evaluation")))
+    evidence = f"It holds {' and '.join(told)}; a curve has {ENOUGH} or more."
     return Finding("too short to judge", evidence, ("Train longer, then ask again.",))
 
 

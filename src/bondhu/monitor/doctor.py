@@ -111,7 +111,8 @@ def too_little_data(facts: Facts) -> Finding | None:
     thin = pairs > 0 and facts.decisions / pairs < MINIMUM_VISITS
     if facts.decisions >= MINIMUM_DECISIONS and not thin:
         return None
-    evidence = f"There are {facts.decisions} decisions in the log" + (
+    there = "There is 1 decision" if facts.decisions == 1 else f"There are {facts.decisions} decisions"
+    evidence = f"{there} in the log" + (
         f"; {pairs:,.0f} state-action pairs were tried, {facts.decisions / pairs:.1f} times each." if pairs else "."
     )
     return Finding(

@@ -222,7 +222,7 @@ def decided(audit: Audit) -> None:
             "context": ", ".join(f"{name} = {value}" for name, value in made["context"].items()),
             "allowed": ", ".join(made["allowed"]),
             "action": made["action"],
-            "probability": repr(made["probability"]),
+            "probability": f"{made['probability']:.4g}",
             "version": f"{made['version']} ({made['variant']}, given with {made['assigned']:.4g})",
             "feedback": ", ".join(f"{each['signal']} {each['value']}" for each in audit.feedback) or "none",
         },

@@ -13,7 +13,8 @@ COLUMNS = ("decision", "when", "action", "value", "reward", "said")  # the rest 
 
 def interactions(records: Sequence[InteractionRecord], totals: Totals, found: int) -> None:
     """Print them; `found`: how many there are beside those that are shown."""
-    title = f"{len(records):,} of {found:,} interactions" if found > len(records) else f"{found:,} interactions"
+    all_ = f"{found:,} interaction" + "s" * (found != 1)
+    title = f"{len(records):,} of {all_}" if found > len(records) else all_
     table(title, COLUMNS, [_row(each) for each in records])
     if totals.episodes:
         say(summary(totals))
@@ -25,8 +26,8 @@ def summary(totals: Totals) -> str:
     bounds = f" ({low:.3g} to {high:.3g})" if totals.episodes > 1 else ""
     words = {"upward": "trending upward", "downward": "trending downward", "level": "with no sure trend"}
     return (
-        f"{totals.episodes:,} episodes, success rate {totals.success_rate:.1%}, average reward"
-        f" {totals.average:.3g}{bounds}, {words[totals.trend().direction]}."
+        f"{totals.episodes:,} episode{'s' * (totals.episodes != 1)}, success rate {totals.success_rate:.1%},"
+        f" average reward {totals.average:.3g}{bounds}, {words[totals.trend().direction]}."
     )
 
 

@@ -95,17 +95,17 @@ _CALLED = (  # a password
 )
 _OTHER = r"(?:api|access|account|private)[ _-]?key|secret|token"
 _IS = r"[\"']?[ \t]{0,4}(?:[:=]|(?:is|es|est|ist|lautet|é|è|это|هي|है|হল|হলো)\b|是|は)[ \t]{0,4}[\"']?"
-_MARKED = rf"(?!\(|{'|'.join(MARKS)})"
-_VALUE = r"[^\s\"'<>,;()]"
-_NAMED = re.compile(  # password = "hunter22"; what is assigned stands in quotes, or holds a digit
-    rf"(?i)((?:{_OTHER}|{_CALLED}){_IS})"
-    rf"(?:(?<=[\"'])[^\"'<>\r\n()=\\]{{6,256}}(?=[\"'])|(?={_VALUE}{{0,63}}\d){_VALUE}{{8,}}+{_MARKED})"
+_SAID = re.compile(rf"(?i)(?:(?:{_OTHER})|({_CALLED})){_IS}")
+_QUOTES = re.compile(r"(?<=[\"'])[^\"'<>\r\n()=\\]{6,256}(?=[\"'])")
+_RUN = re.compile(r"[^\s\"'<>,;()]*+")
+_NO_END = re.compile(rf"\(|{'|'.join(MARKS)}")  # behind what is a call, or touches a mark
+_LETTERS = re.compile(  # after a colon, or an = without spaces, a password may be letters alone
+    r"(?i)(?:(?<=[^ \t][:=])|(?<=: ))(?!required|optional|incorrect|undefined|password)[a-z]{8,64}+"
+    rf"(?![\w(\[.=:<]| =|{'|'.join(MARKS)})"
 )
-_TOLD = re.compile(  # a password is shorter; after a colon, or an = without spaces, it may be letters alone
-    rf"(?i)((?:{_CALLED})(?:{_IS}))(?:(?={_VALUE}{{0,63}}\d){_VALUE}{{5,}}+{_MARKED}"
-    r"|(?:(?<=[^ \t][:=])|(?<=: ))(?!required|optional|incorrect|undefined|password)[a-z]{8,64}+"
-    rf"(?![\w(\[.=:<]| =)){_MARKED}"
-)
+_DIGIT = re.compile(r"\d")
+_SOON = 64  # characters from the beginning of a secret within which its first digit stands
+_SHORTEST, _SHORTEST_PASSWORD = 8, 5
 _PIN = re.compile(r"(?i)(?<!\w)(pin(?: code| number)?[ \t]{0,2}(?:[:=]|is\b)[ \t]{0,3})\d{4,8}(?!\w)")
 _WALLET = re.compile(r"(?i)(private[ _-]?key[ \t]{1,4})0x[0-9a-f]{64}(?!\w)")
 _NAMES = (
@@ -140,10 +140,39 @@ def named(text: str) -> list[Span]:
     """What stands behind a word for a password or a key."""
     low, spans = text.lower(), []
     if any(map(low.__contains__, _NAMES)):
-        spans = [span for pattern in (_NAMED, _TOLD, _WALLET) for span in _all(pattern, text)]
+        spans = [*_secrets(text), *_all(_WALLET, text)]
     if "pin" in low:
         spans += [*_all(_PIN, text)]
     return apart(spans)
+
+
+def _secrets(text: str) -> list[Span]:
+    """What is assigned to such a word: in quotes, or holding a digit; a password may be shorter, or letters alone.
+
+    Where the next digit stands, and where characters of secrets end, is found once for all words before it: a text of
+    nothing but such words is read once as well."""
+    spans, digit, run = [], -1, -1
+    for found in _SAID.finditer(text):
+        begin = found.end()
+        if digit < begin:
+            digit = next((each.start() for each in _DIGIT.finditer(text, begin)), len(text))
+        if run < begin:
+            run = _end_of_run(text, begin)
+        password = found[1] is not None
+        least = _SHORTEST_PASSWORD if password else _SHORTEST
+        if quoted := _QUOTES.match(text, begin):
+            spans.append((begin, quoted.end()))
+        elif run - begin >= least and digit < min(run, begin + _SOON) and not _NO_END.match(text, run):
+            spans.append((begin, run))
+        elif password and (letters := _LETTERS.match(text, begin)):
+            spans.append((begin, letters.end()))
+    return apart(spans)
+
+
+def _end_of_run(text: str, begin: int) -> int:
+    """Where the characters that a secret may have, without quotes, end."""
+    found = _RUN.match(text, begin)
+    return found.end() if found else begin
 
 
 def _all(pattern: re.Pattern[str], text: str) -> Iterator[Span]:

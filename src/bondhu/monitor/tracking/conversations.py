@@ -1,10 +1,20 @@
-"""What is told of a deployment beside its figures: trainings with their versions, and conversations. Plain data."""
+"""What is told of a deployment beside its figures: trainings, verdicts on their versions, conversations. Plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+
+class Judged(NamedTuple):
+    """What the gate said of a version the last time."""
+
+    time: float  # seconds
+    decision: str  # "promote", "wait" or "refuse"
+    reasons: Sequence[str]
+    against: str  # the version that it would replace
+    estimates: Mapping[str, tuple[float, float, float]]  # value, low and high by what is estimated
 
 
 class Trained(NamedTuple):
@@ -18,6 +28,7 @@ class Trained(NamedTuple):
     notes: Mapping[str, Any]  # of the training: window, share held out, verdict
     folder: Path  # arrays and plain data, never code
     parent: str | None = None
+    judged: Judged | None = None
 
 
 class Answered(NamedTuple):

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bondhu.monitor.tracking import flat
-from bondhu.monitor.tracking.conversations import Conversation, Figures, Trained
+from bondhu.monitor.tracking.conversations import Conversation, Figures, Judged, Trained
 from bondhu.monitor.tracking.mlflow import EXPERIMENT, client_of, last_step, spoken
 from bondhu.monitor.tracking.mlflow_traces import Traces, told_in_our_words
 
@@ -19,6 +20,8 @@ FILES = "version"  # where the files of a version stand among the artifacts of i
 BATCH = 900  # figures that one request may carry
 LIVE = "live"  # the alias of the version in force
 LONGEST = 500  # characters of a parameter's value
+VERDICT = "bondhu.verdict"  # what a model version's tags of it begin with
+LONGEST_TEXT = 5_000  # characters of a description, or of a tag
 
 
 class MlflowDeployment:
@@ -125,16 +128,29 @@ class MlflowDeployment:
         name = model_name(self._domain)
         if not any(each.name == name for each in self._client.search_registered_models(f"name = '{name}'")):
             self._client.create_registered_model(name, description="Versions of a Bondhu deployment: arrays and JSON.")
-        there = {each.tags.get(VERSION): each.version for each in self._versions(name)}
+        there = {each.tags.get(VERSION): each for each in self._versions(name)}
         for each in trained:
             if each.version not in there:
                 uri = self._client.get_run(runs[each.version]).info.artifact_uri
-                made = self._client.create_model_version(
+                there[each.version] = self._client.create_model_version(
                     name, f"{uri}/{FILES}", runs[each.version], tags={VERSION: each.version, "learner": each.learner}
                 )
-                there[each.version] = made.version
+            if each.judged is not None:
+                self._judge(there[each.version], each.judged)
         if live in there:
-            self._client.set_registered_model_alias(name, LIVE, there[live])
+            self._client.set_registered_model_alias(name, LIVE, there[live].version)
+
+    def _judge(self, model: Any, said: Judged) -> None:
+        """Say of a model version what the gate said last, where that is not what it says already."""
+        wanted, text = verdict_tags(said), described(said)
+        known = {name: value for name, value in model.tags.items() if name.startswith(VERDICT)}
+        for name in sorted(known.keys() - wanted.keys()):
+            self._client.delete_model_version_tag(model.name, model.version, name)
+        for name, value in wanted.items():
+            if known.get(name) != value:
+                self._client.set_model_version_tag(model.name, model.version, name, value)
+        if model.description != text:
+            self._client.update_model_version(model.name, model.version, text)
 
     def _versions(self, name: str) -> Iterator[Any]:
         token: str | None = None
@@ -153,6 +169,31 @@ class MlflowDeployment:
             yield
         except (MlflowException, OSError) as error:
             raise told_in_our_words(error, bare(self._address)) from error
+
+
+def verdict_tags(said: Judged) -> dict[str, str]:
+    """A verdict as tags that can be asked for: `tags.`bondhu.verdict` = 'promote'`."""
+    tags = {VERDICT: said.decision, f"{VERDICT}.against": said.against, f"{VERDICT}.time": _moment(said.time)}
+    tags[f"{VERDICT}.reasons"] = " ".join(said.reasons)
+    tags |= {f"{VERDICT}.{name.replace(' ', '_')}": _interval(each) for name, each in said.estimates.items()}
+    return {name: value[:LONGEST_TEXT] for name, value in tags.items() if value}
+
+
+def described(said: Judged) -> str:
+    """The same as the page of a model version shows it."""
+    reasons = "".join(f"- {each}\n" for each in said.reasons)
+    figures = "".join(f"- {name}: {_interval(each)}\n" for name, each in said.estimates.items())
+    head = f"The gate said **{said.decision}** at {_moment(said.time)}, against {said.against or 'nothing'}.\n"
+    return f"{head}\n{reasons}\nEstimated for a decision, with the interval:\n\n{figures}"[:LONGEST_TEXT].strip()
+
+
+def _interval(of: tuple[float, float, float]) -> str:
+    value, low, high = of
+    return f"{value:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def model_name(domain: str) -> str:
