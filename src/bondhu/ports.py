@@ -146,6 +146,10 @@ class Keeping(Protocol):
     def backup(self, path: Path) -> None:
         """A consistent copy of the whole store at this path, made while others write."""
 
+    def reach(self, domain: str, before: float, count: int) -> tuple[float, int] | None:
+        """The time of the `count`-th newest decision before a time, of the earliest one where there are fewer, and how
+        many that are; None where there is none. Looks at so many entries of an index."""
+
 
 class Transcript(NamedTuple):
     """What was said around one decision."""

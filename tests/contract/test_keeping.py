@@ -397,3 +397,16 @@ def test_a_backup_made_while_a_writer_writes_is_one_moment_of_the_log(tmp_path: 
             writer.join()
         assert counts == sorted(counts)
         assert 3000 <= counts[0] < counts[2] < len(ids(log)[0])
+
+
+def test_how_far_back_so_many_decisions_reach(log: Any) -> None:
+    log.append([decision(str(at), float(at)) for at in (3, 1, 2, 5, 4)], [said("f", "5")])
+    log.append([decision("other", 4.5, domain="library")])
+    assert log.reach("shop", np.inf, 1) == (5.0, 1)
+    assert log.reach("shop", np.inf, 3) == (3.0, 3)
+    assert log.reach("shop", 3.0, 2) == (1.0, 2)  # before, not at
+    assert log.reach("shop", np.inf, 100) == (1.0, 5)  # there are fewer
+    assert log.reach("shop", 1.0, 100) is None
+    assert log.reach("museum", np.inf, 1) is None
+    with pytest.raises(InvalidInput):
+        log.reach("shop", np.nan, 1)

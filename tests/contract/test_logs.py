@@ -431,3 +431,14 @@ def test_the_two_monitoring_queries_answer(tmp_path: Path) -> None:
     assert statistics[0] == ("2025-10-13T01:00:00.250000+00:00", 3, 40, 0.5, '{"total_states":7}')
     assert [row[0][:10] for row in statistics] == ["2025-10-13", "2025-10-06", "2025-10-06", "1998-07-09"]
     assert progress == [("2025-10-13", 0.5, 3), ("2025-10-06", pytest.approx(0.3), 6)]
+
+
+def test_a_summary_counts_many_decisions_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bondhu.log.sqlite.SUMMED", 3)
+    times = [-2.0, 0.0, *[5.0] * 10, 7.0, 7.0, 9.0]
+    with SqliteLog(tmp_path / "log.db") as opened:
+        made = [decision(str(at), time=time) for at, time in enumerate(times)]
+        opened.append(made[::-1], [said(f"f{at}", decision_id=str(at)) for at in range(0, 15, 2)])
+        opened.append([decision("other", domain="library")], [said("f", decision_id="other")])
+        found = opened.summary("shop")
+    assert (found.decisions, found.feedback, found.first, found.last) == (15, 8, -2.0, 9.0)

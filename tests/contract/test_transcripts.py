@@ -113,6 +113,18 @@ def test_nor_is_what_was_measured_of_it(stores: Stores) -> None:
         stores.transcripts.keep([], [said[2]._replace(value=float("nan"))])
 
 
+@pytest.mark.parametrize("value", [0.5, 0.7], ids=["the same", "another"])
+def test_feedback_that_is_there_already_stays_as_it_is(stores: Stores, value: float) -> None:
+    """Whoever did not hear of a commit keeps the same again; what is new beside it is kept."""
+    stores.log.append([decision("d1"), decision("d2")])
+    first, second = Feedback("f1", "d1", "cost", 0.5, 11.0), Feedback("f2", "d2", "cost", 0.2, 12.0)
+    stores.transcripts.keep([transcript("d1")], [first])
+    stores.transcripts.keep([transcript("d2")], [first._replace(value=value), second, second._replace(value=value)])
+    assert kept(stores) == ["d1", "d2"]
+    assert [stores.log.said(id_) for id_ in ("f1", "f2")] == [first, second]
+    assert stores.log.summary("chat").feedback == 2
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [

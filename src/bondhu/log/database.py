@@ -24,6 +24,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OLDEST = (3, 51, 3)  # SQLite before it can damage a write-ahead log that two connections reset at once
 SHORT = 1000  # pages of the write-ahead log, beyond which the writer finishes what a Checkpointer has left
 GIVING_BACK = "PRAGMA auto_vacuum = INCREMENTAL"  # free pages can be given back a few at a time
+READ_ONLY = "PRAGMA query_only = ON"
 STEP = 512  # pages given back at a time, so that others who write wait for milliseconds
 
 
@@ -52,6 +53,7 @@ class Database:
         self._turn = Lock()
         self._idle: list[apsw.Connection] = []
         self._open = True
+        self._writable = True
         self.commits = 0  # transactions written so far through this object
         self._pages = 0  # of the write-ahead log, where a Checkpointer is at work
         self._next_tail = SHORT
@@ -66,6 +68,13 @@ class Database:
             except BaseException:
                 self._writer.close()
                 raise
+
+    def only_read(self) -> None:
+        """From now on whoever writes through this object gets StoreError."""
+        self._writable = False
+        with self.maintaining() as connection:
+            for each in [connection, *self._idle]:
+                each.execute(READ_ONLY)
 
     def close(self) -> None:
         """Reading or writing afterwards raises StoreError."""
@@ -183,6 +192,8 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -65536")  # KiB
+        if not self._writable:
+            connection.execute(READ_ONLY)
         return connection
 
     def _migrate(self, connection: apsw.Connection) -> None:

@@ -146,7 +146,9 @@ class MemoryLog:
         for said in feedback:
             check_feedback(said)
         with self._lock:
-            self._append([], [each for each in feedback if each.decision_id in self._decisions])
+            for said in feedback:
+                if said.decision_id in self._decisions:
+                    self._hear(said)  # what is there already under its id stays as it is
             for id_, time, body in rows:
                 if id_ in self._decisions:
                     self._transcripts.setdefault(id_, (time, body))
@@ -190,6 +192,14 @@ class MemoryLog:
             going_on = {each.decision.session for each in self._in(domain) if each.decision.time >= before}
             old = [each.decision.id for each in self._in(domain) if each.decision.session not in going_on]
             return self._delete(old)
+
+    def reach(self, domain: str, before: float, count: int) -> tuple[float, int] | None:
+        """As ports.Keeping."""
+        check_window(before, before)
+        with self._lock:
+            times = sorted(each.decision.time for each in self._in(domain) if each.decision.time < before)
+        newest = times[-count:]
+        return (newest[0], len(newest)) if newest else None
 
     def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
         """As ports.Keeping."""

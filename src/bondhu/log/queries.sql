@@ -47,6 +47,10 @@ SELECT id, decision_id, signal, value, time, replaces FROM feedback WHERE decisi
 -- Rows arrive nearly in time order, so a window of time is nearly a range of `seq`, which reads without seeking.
 SELECT min(seq), max(seq) FROM decision WHERE domain = ? AND time >= ? AND time < ?;
 
+-- name: reach
+SELECT min(time), count(*)
+FROM (SELECT time FROM decision WHERE domain = ? AND time < ? ORDER BY time DESC LIMIT ?);
+
 -- name: decisions
 -- Each column of a chunk of rows in one value, in order of `seq`: SQLite visits a range of it in its order.
 SELECT json_group_array(seq), json_group_array(id), json_group_array(time),
@@ -156,11 +160,21 @@ WITH RECURSIVE each (name) AS (
 )
 SELECT name FROM each WHERE name IS NOT NULL;
 
--- name: summary_of_decisions
-SELECT count(*), min(time), max(time) FROM decision WHERE domain = ?;
+-- name: bounds_of_decisions
+SELECT (SELECT min(time) FROM decision WHERE domain = ?1), (SELECT max(time) FROM decision WHERE domain = ?1);
+
+-- name: far_decision
+-- So many decisions further on in the order of time.
+SELECT time, seq FROM decision
+WHERE domain = ? AND (time, seq) > (?, ?) ORDER BY time, seq LIMIT 1 OFFSET ? - 1;
+
+-- name: decisions_after
+SELECT count(*) FROM decision WHERE domain = ? AND (time, seq) > (?, ?);
 
 -- name: summary_of_feedback
-SELECT count(*) FROM feedback CROSS JOIN decision ON decision.seq = feedback.decision WHERE decision.domain = ?;
+SELECT count(*) FROM feedback INDEXED BY feedback_by_decision
+    CROSS JOIN decision ON decision.seq = feedback.decision
+WHERE feedback.decision BETWEEN ? AND ? AND decision.domain = ?;
 
 -- name: unmatched
 SELECT count(*) FROM feedback WHERE decision IS NULL;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from itertools import chain
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from bondhu.types import Decision, Feedback, Records
 MOST_SETS = 10_000  # sets of allowed actions remembered between appends
 
 TOGETHER = 10  # decisions to a statement
+SUMMED = 100_000  # decisions that one statement counts, or whose feedback
 
 Row = tuple[Any, ...]
 
@@ -112,10 +114,13 @@ class SqliteLog:
             return [name for (name,) in connection.execute(QUERIES["domains"])]
 
     def summary(self, domain: str) -> LogSummary:
-        """How much is there. Looks up the domain of all feedback: half a second for a million rows."""
+        """How much is there. Looks up the domain of all feedback, some at a time: half a second for a million rows."""
         with self._database.reading() as connection:
-            decisions, first, last = connection.execute(QUERIES["summary_of_decisions"], (domain,)).get
-            feedback = connection.execute(QUERIES["summary_of_feedback"], (domain,)).get
+            first, last = connection.execute(QUERIES["bounds_of_decisions"], (domain,)).get
+            decisions = _count(connection, domain)
+            starts = range(1, connection.execute(QUERIES["last"]).get + 1, SUMMED)
+            query = QUERIES["summary_of_feedback"]
+            feedback = sum(connection.execute(query, (at, at + SUMMED - 1, domain)).get for at in starts)
             unmatched = connection.execute(QUERIES["unmatched"]).get
             size = connection.execute(QUERIES["size"]).get
         return LogSummary(decisions, feedback, first, last, unmatched, size)
@@ -129,6 +134,13 @@ class SqliteLog:
     def let_go(self, domain: str, before: float) -> Erased:
         """As ports.Keeping; pages are given back to the disk."""
         return keeping.let_go(self._database, domain, before)
+
+    def reach(self, domain: str, before: float, count: int) -> tuple[float, int] | None:
+        """As ports.Keeping."""
+        check_window(before, before)
+        with self._database.reading() as connection:
+            time, rows = connection.execute(QUERIES["reach"], (domain, before, count)).get
+        return (time, rows) if rows else None
 
     def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
         """As ports.Keeping; pages are given back to the disk."""
@@ -152,6 +164,15 @@ def _add(connection: apsw.Connection, query: str, rows: Sequence[Row]) -> int:
         connection.executemany(ADD_DECISIONS, flat)
     connection.executemany(QUERIES[query], rows[whole:])
     return connection.total_changes() - before
+
+
+def _count(connection: apsw.Connection, domain: str) -> int:
+    """How many decisions there are, some at a time."""
+    decisions, at = 0, (-inf, -1)
+    while far := connection.execute(QUERIES["far_decision"], (domain, *at, SUMMED)).fetchone():
+        decisions, at = decisions + SUMMED, far
+    rest: int = connection.execute(QUERIES["decisions_after"], (domain, *at)).get
+    return decisions + rest
 
 
 def _confirm(connection: apsw.Connection, query: str, rows: Iterable[Row]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
+from bondhu.errors import InvalidInput
 from bondhu.log.delays import arrived, learn
 from bondhu.log.join import fitting, only
 from bondhu.log.rewards import firsts, hear
@@ -74,38 +75,53 @@ def observe(domain: Domain, records: Records, start: float, end: float, now: flo
 
     Rewards are those of the reward join: missing feedback counts as the default once the wait is over.
     """
+    return observe_rows(domain, records, start, end, now)[0]
+
+
+def observe_rows(
+    domain: Domain,
+    records: Records,
+    start: float,
+    end: float,
+    now: float | None = None,
+    in_time: Mapping[str, float] | None = None,
+) -> tuple[Observed, Records]:
+    """The same, with the records of exactly these rows. `in_time`: the share of each signal's feedback that comes
+    within the wait, where it has been learned from more than these decisions."""
     now = end if now is None else now
-    fit, columns = _decoded(domain, records, (records.time >= start) & (records.time < end))
-    unfit = int(((records.time >= start) & (records.time < end)).sum() - fit.sum())
-    seen = only(_until(records, now), fit)
+    inside = (records.time >= start) & (records.time < end)
+    fit, columns = _decoded(domain, records, inside)
+    kept = only(_until(records, now), fit)
     reward = domain.reward
-    settles = seen.time + reward.wait
+    settles = kept.time + reward.wait
     settled = settles <= now
-    in_time = arrived(reward, learn(reward, seen, now)) if reward.delay_horizon else {}
-    heard = hear(reward, seen, settles, settled, in_time)
-    row, rows = seen.feedback_decision, len(seen.time)
-    timely = seen.feedback_time <= settles[row]
-    scored = seen.feedback_signal.among(*reward.signals)
+    if in_time is None:
+        in_time = arrived(reward, learn(reward, kept, now)) if reward.delay_horizon else {}
+    heard = hear(reward, kept, settles, settled, in_time)
+    row, rows = kept.feedback_decision, len(kept.time)
+    timely = kept.feedback_time <= settles[row]
+    scored = kept.feedback_signal.among(*reward.signals)
     delay = np.full(rows, np.inf)
-    np.minimum.at(delay, row[timely & scored], (seen.feedback_time - seen.time[row])[timely & scored])
-    return Observed(
-        time=seen.time,
+    np.minimum.at(delay, row[timely & scored], (kept.feedback_time - kept.time[row])[timely & scored])
+    observed = Observed(
+        time=kept.time,
         context=_coded(domain, columns),
         numbers={name: each for name, each in columns.items() if each.ndim == 1 and each.dtype.kind == "f"},
-        action=seen.action,
-        probability=seen.probability,
-        version=seen.version,
-        variant=seen.variant,
-        user=_people(seen),
+        action=kept.action,
+        probability=kept.probability,
+        version=kept.version,
+        variant=kept.variant,
+        user=_people(kept),
         settled=settled,
         reward=np.where(settled, heard.reward, np.nan),
         heard=np.isfinite(delay),
         delay=np.where(np.isfinite(delay), delay, np.nan),
-        said={name: _count(seen, name, timely) for name in reward.signals},
-        worth={name: _worth(domain, seen, name, timely) for name in reward.signals},
+        said={name: _count(kept, name, timely) for name in reward.signals},
+        worth={name: _worth(domain, kept, name, timely) for name in reward.signals},
         late=np.bincount(row[scored & ~timely], minlength=rows),
-        unfit=unfit,
+        unfit=int(inside.sum() - fit.sum()),
     )
+    return observed, kept
 
 
 def _until(records: Records, now: float) -> Records:
@@ -122,7 +138,10 @@ def _decoded(domain: Domain, records: Records, inside: Booleans) -> tuple[Boolea
     """The rows whose context the domain knows `[T]`, and their columns."""
     rows = np.flatnonzero(inside)
     contexts = [records.context[row] for row in rows.tolist()]
-    good = fitting(domain, contexts)
+    try:
+        return inside, domain.columns(contexts)
+    except InvalidInput:
+        good = fitting(domain, contexts)
     fit = np.zeros(len(inside), bool)
     fit[rows[good]] = True
     return fit, domain.columns([context for context, fits in zip(contexts, good.tolist(), strict=True) if fits])
@@ -152,14 +171,21 @@ def _labels(declared: Mapping[str, Any], size: int) -> Sequence[str]:
 
 def _people(records: Records) -> Integers:
     """A number of each row's person that does not depend on the stretch it is read in."""
-    user, session = (
-        np.array([_number(f"{kind}:{each}") for each in column.values], np.int64)[column.codes]
-        for kind, column in (("user", records.user), ("session", records.session))
-    )
-    return np.where(records.user.among("", None), session, user)
+    nobody = records.user.among("", None)
+    user = _numbers("user", records.user)
+    if nobody.any():
+        user[nobody] = _numbers("session", records.session.take(np.flatnonzero(nobody)))
+    return user
 
 
-def _number(name: str) -> int:
+def _numbers(kind: str, column: Names) -> Integers:
+    """A number for each of these names: `[T]`."""
+    used, place = np.unique(column.codes, return_inverse=True)
+    return np.array([number_of(f"{kind}:{column.values[code]}") for code in used.tolist()], np.int64)[place]
+
+
+def number_of(name: str) -> int:
+    """The number in `user` of "user:NAME", and of "session:NAME" where nobody is known."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
 
 

@@ -84,6 +84,13 @@ class PostgresLog:
         """As ports.Keeping, a few thousand rows at a time."""
         return keeping.let_go(self.database, domain, before)
 
+    def reach(self, domain: str, before: float, count: int) -> tuple[float, int] | None:
+        """As ports.Keeping."""
+        check_window(before, before)
+        asked = QUERIES["reach"], spelled(domain), before, count
+        time, rows = self.database.run(lambda connection: connection.fetchrow(*asked))
+        return (time, rows) if rows else None
+
     def forget(self, decisions: Collection[str], feedback: Collection[str]) -> None:
         """As ports.Keeping."""
         keeping.forget(self.database, decisions, feedback)

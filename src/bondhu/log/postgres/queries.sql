@@ -134,6 +134,10 @@ SELECT count(*), (SELECT count(*) FROM heard JOIN decision ON decision.seq = hea
         + pg_total_relation_size('transcript')
 FROM decision WHERE domain = $1;
 
+-- name: reach
+SELECT min(time), count(*)
+FROM (SELECT time FROM decision WHERE domain = $1 AND time < $2 ORDER BY time DESC LIMIT $3) AS newest;
+
 -- name: facts
 -- The next decisions in order of arrival.
 SELECT decision.seq, decision.id, domain, session, "user", time, context, actions, action, probability, memo, version,

@@ -37,9 +37,8 @@ class PostgresTranscripts:
             await connection.execute(QUERIES["add_transcripts"], list(map(spelled, ids)), times, bodies)
             found = await connection.fetch(QUERIES["decisions_there"], about) if said else ()
             there = {id_ for (id_,) in found}
-            await Group(Prepared([], [row for row, id_ in zip(said, about, strict=True) if id_ in there])).write(
-                connection
-            )
+            beside = Prepared([], [row for row, id_ in zip(said, about, strict=True) if id_ in there])
+            await Group(beside).write_beside(connection)
 
         self._database.transact(write, LONG)
 

@@ -60,6 +60,12 @@ class Group:
         except asyncpg.UniqueViolationError:
             await self._one_after_the_other(connection, made)
 
+    async def write_beside(self, connection: Connection) -> None:
+        """The feedback alone, within a transaction that is under way; what is there already under its id stays as it
+        is."""
+        if self.feedback:
+            await connection.execute(QUERIES["add_feedback"], *self._said)
+
     async def _columns(self, connection: Connection) -> Columns:
         """Those of the decisions, with the numbers of the sets of allowed actions."""
         sets = await _numbers(connection, set(self._made[ALLOWED]))
