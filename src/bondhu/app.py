@@ -23,6 +23,7 @@ from bondhu.ports import Deployment, Domain, Event, Ledger, Task, Tasks, Transcr
 from bondhu.registry import lifecycle
 from bondhu.registry.disk import DiskRegistry
 from bondhu.registry.lifecycle import APPLICATION, BASELINE
+from bondhu.registry.names import plain
 from bondhu.release import loop
 from bondhu.release.loop import Look
 from bondhu.release.rules import ReleaseRules
@@ -289,8 +290,10 @@ class App:
         against: str | None = None,
         window: Window | None = None,
         holdout: float | None = None,
+        note: bool = True,
     ) -> Judgement:
-        """Estimate a version and the one it would replace on held-out decisions; the verdict is kept in the history."""
+        """Estimate a version and the one it would replace on held-out decisions; the verdict is kept in the history,
+        unless somebody only looks (`note`)."""
         version = BASELINE if name == BASELINE else self.candidate(name)
         against = self.opponent(version) if against is None else against
         registry, both = self.deployment.registry, (version, against)
@@ -314,7 +317,8 @@ class App:
             facts={"interactions": self._interactions(version), "exploration": self.settings.exploration.rate},
             adaptive=adaptive,
         )
-        self._judged(version, judgement.verdict, against)
+        if note:
+            self._judged(version, judgement.verdict, against)
         return judgement
 
     def verdict(self, version: str) -> Verdict:
@@ -377,6 +381,7 @@ class App:
 def open_app(settings: Settings, *, now: Callable[[], float] = time.time) -> App:
     """Open the stores named in the settings; they are made where they do not exist yet."""
     domain = open_domain(settings)
+    plain("domain", domain.name)  # raises where the registry could have no folder of this name
     settings = settings.model_copy(update={"learner": checked_learner(settings.learner, domain)})
     channels_of(settings.alerts)  # raises where they cannot be
     masks(settings, domain)  # raises for a hash without a salt

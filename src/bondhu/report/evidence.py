@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from bondhu.report.layout import block, facts, figure, refusals, say, section, side_by_side, table
+from bondhu.report.layout import Drawn, Show, block, facts, framed, refusals, say, section, side_by_side, table
 from bondhu.report.markup import Markup
 from bondhu.report.pictures import Words
 from bondhu.report.shares import histogram
@@ -14,20 +14,20 @@ from bondhu.report.words import NOTHING, percent, rounded
 HEAVY = 0.7
 
 
-def the_log(study: Study) -> Markup:
+def the_log(study: Study, show: Show = framed) -> Markup:
     """The section."""
-    parts = [_weights(study), *(_support(each) for each in study.support), _held(study)]
+    parts = [_weights(study, show), *(_support(each) for each in study.support), _held(study)]
     return section("the-log", "What can the log say?", *parts)
 
 
-def _weights(study: Study) -> Markup:
+def _weights(study: Study, show: Show) -> Markup:
     if not study.weights:
         return block("How much each decision counts", say("There are no decisions that both policies could see."))
     why = (
         "A logged decision counts for as often as a policy would have taken it, for once that it was taken: a weight "
         "of 1 is as often. Where few decisions carry most of the weight, luck does."
     )
-    shown = [figure(histogram(_words(each), each), _caption(each)) for each in study.weights if len(each.counts)]
+    shown = [show(_drawn(each, number)) for number, each in enumerate(study.weights) if len(each.counts)]
     rows = [
         (
             each.policy,
@@ -55,6 +55,16 @@ def _weights(study: Study) -> Markup:
     why_not = refusals([(each.policy, "", each.refused) for each in study.weights if each.refused])
     made = table("Importance weights of the decisions", columns, rows)
     return block("How much each decision counts", say(why), side_by_side(*shown), made, told, why_not)
+
+
+def _drawn(of: Weights, number: int) -> Drawn:
+    """How much the decisions count for one policy."""
+    name, words = ("weights", "weights-against")[number], _words(of)
+    ends = zip(of.edges[:-1].tolist(), of.edges[1:].tolist(), strict=True)
+    bins = zip(ends, of.counts.tolist(), of.sums.tolist(), strict=True)
+    rows = [(0.0, 0.0, of.zeros, 0.0), *((low, high, count, total) for (low, high), count, total in bins)]
+    columns = ("weight, from", "to", "decisions", "sum of their weights")
+    return Drawn(name, words.name, histogram(words, of), _caption(of), columns, rows)
 
 
 def _words(of: Weights) -> Words:

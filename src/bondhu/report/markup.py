@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"meta", "br"})
+VOID = frozenset({"meta", "br", "input", "link"})
+COMMAND = re.compile(r"`([^`\n]+)`")
 
 
 class Markup(str):
@@ -24,6 +26,11 @@ def tag(name: str, /, *children: str, **attributes: str | float) -> Markup:
 def joined(parts: Iterable[str]) -> Markup:
     """Parts one after another, each escaped unless it is markup."""
     return Markup("".join(each if isinstance(each, Markup) else escape(each) for each in parts))
+
+
+def spoken(text: str) -> Markup:
+    """A sentence as terminals have it, `commands` between backticks, for a page: escaped first, then set as code."""
+    return text if isinstance(text, Markup) else Markup(COMMAND.sub(r"<code>\1</code>", escape(text)))
 
 
 def _hyphened(key: str) -> str:

@@ -36,26 +36,30 @@ def page(study: Study) -> str:
         tag("style", Markup(STYLE)),
     )
     parts = [
-        _verdict(study, written),
+        verdict(study, written),
         how_sure(study, written),
         the_log(study),
         who(study, written),
-        _small_print(study),
+        small_print(study),
     ]
     body = tag("body", tag("main", _header(study), *parts), _footer(study))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _header(study: Study) -> Markup:
+def about(study: Study) -> str:
+    """The decisions that it rests on."""
     whose = f"{percent(study.held_out)} of people, kept back from training" if study.held_out else "everybody"
-    about = f"{study.rows:,} decisions of {study.people:,} people ({whose}), {span(study.window)}"
+    return f"{study.rows:,} decisions of {study.people:,} people ({whose}), {span(study.window)}"
+
+
+def _header(study: Study) -> Markup:
     names = f"{study.candidate} against {study.against}"
     return tag(
-        "header", tag("p", f"Evaluation · {study.domain}", class_="kicker"), tag("h1", names), say(about, "note")
+        "header", tag("p", f"Evaluation · {study.domain}", class_="kicker"), tag("h1", names), say(about(study), "note")
     )
 
 
-def _verdict(study: Study, written: Numbers) -> Markup:
+def verdict(study: Study, written: Numbers) -> Markup:
     """The answer in one sentence, why, and the figures behind it."""
     sign, word, sentence = VERDICTS[study.verdict.decision]
     names = {"candidate": study.candidate, "against": study.against}
@@ -94,7 +98,7 @@ def _cards(study: Study, written: Numbers) -> list[tuple[str, ...]]:
     return [*cards, ("effective samples", rounded(found.candidate.effective_samples), f"of {study.rows:,} decisions")]
 
 
-def _small_print(study: Study) -> Markup:
+def small_print(study: Study) -> Markup:
     """What everything above rests on."""
     rules = table("What the gate asks for", ("rule", "asked for", "found"), [tuple(each) for each in study.rules])
     assumed = table(

@@ -13,7 +13,7 @@ from bondhu.report.study import Figure
 WIDTH = 460.0  # pixels at which text has its size
 EDGE = 12.0
 ROW = 24.0
-LETTER = 6.6  # pixels of a letter, about
+LETTER = 7.0  # pixels of a letter, about
 SHAPES = {  # around (0, 0)
     "candidate": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",  # a disc
     "against": "M-4.5 -4.5h9v9h-9z",  # a square, hollow

@@ -1,20 +1,22 @@
-"""How the page looks: on a screen by day and by night, on a small one, and on paper."""
+"""How pages look: on a screen by day and by night, on a small one, and on paper. One source of colours, of text and of
+the shapes in pictures, for the page of an evaluation and for the dashboard."""
 
 from __future__ import annotations
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1d2230; --soft: #5a6172; --rule: #d9dce3; --faint: #eceef2;
-  --one: #1560a8; --other: #8a4b08; --promote: #17693a; --wait: #7a5600; --refuse: #a11d2b; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171d; --ink: #e6e8ee; --soft: #a3a9b8; --rule: #363c49;
-  --faint: #232833; --one: #74b3f2; --other: #e8a35c; --promote: #6ccf94; --wait: #e0b84c; --refuse: #f08a93; } }
+COLOURS = """
+:root { color-scheme: light dark; --paper: light-dark(#fff, #14171d); --ink: light-dark(#1d2230, #e6e8ee);
+  --soft: light-dark(#5a6172, #a3a9b8); --rule: light-dark(#d9dce3, #363c49); --faint: light-dark(#eceef2, #232833);
+  --one: light-dark(#1560a8, #74b3f2); --other: light-dark(#8a4b08, #e8a35c); --three: light-dark(#17715a, #63c9a4);
+  --four: light-dark(#7440a3, #c3a0ef); --five: light-dark(#a8265f, #f08fb6); --heat: light-dark(#1560a8, #4a8fd6);
+  --promote: light-dark(#17693a, #6ccf94); --wait: light-dark(#7a5600, #e0b84c);
+  --refuse: light-dark(#a11d2b, #f08a93); }
+:root[data-theme=light] { color-scheme: light; } :root[data-theme=dark] { color-scheme: dark; }
+"""
+
+SHARED = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto,
   "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
-main, footer { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem; }
-main { padding-bottom: 0; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: .1rem 0 .3rem; }
-h2 { font-size: 1.3rem; margin: 2.4rem 0 .4rem; padding-top: .8rem; border-top: 1px solid var(--rule); }
-h3 { font-size: 1.02rem; margin: 1.5rem 0 .3rem; }
 p { margin: .4rem 0; max-width: 48rem; }
 .kicker { color: var(--soft); font-size: .85rem; letter-spacing: .04em; margin: 0; }
 .note { max-width: none; }
@@ -38,7 +40,7 @@ p { margin: .4rem 0; max-width: 48rem; }
   align-items: start; }
 .pair > * { min-width: 0; }
 figure { margin: .6rem 0; break-inside: avoid; }
-figure > svg { display: block; width: 100%; max-width: 34rem; height: auto; }
+figure > svg[viewBox] { display: block; width: 100%; max-width: 34rem; height: auto; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; margin: .2rem 0; font-size: .875rem; }
 .legend svg { vertical-align: -.15rem; }
 .scroll { overflow-x: auto; }
@@ -67,12 +69,23 @@ svg .reference { stroke: var(--ink); stroke-dasharray: 2 3; }
 .band { fill: var(--tint); fill-opacity: .16; stroke: none; }
 .bar { fill: var(--one); fill-opacity: .75; } .bar.none { fill: var(--soft); }
 .carried { fill: none; stroke: var(--other); stroke-width: 1.8; }
+"""
+
+STYLE = (
+    COLOURS
+    + SHARED
+    + """
+main, footer { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem; }
+main { padding-bottom: 0; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .1rem 0 .3rem; }
+h2 { font-size: 1.3rem; margin: 2.4rem 0 .4rem; padding-top: .8rem; border-top: 1px solid var(--rule); }
+h3 { font-size: 1.02rem; margin: 1.5rem 0 .3rem; }
 footer { color: var(--soft); }
 @media (max-width: 40rem) { .number { white-space: normal; } tbody th { min-width: 5rem; } table { font-size: .82rem; }
   td, th { padding-right: .6rem; } .facts div { grid-template-columns: 1fr; } h1 { font-size: 1.3rem; } }
 @media print { @page { margin: 15mm; }
-  :root { --paper: #fff; --ink: #000; --soft: #444; --rule: #999; --faint: #e4e4e4; --one: #0b4f8f; --other: #7a3d00;
-    --promote: #0c5229; --wait: #5e4200; --refuse: #8a1420; }
+  :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --rule: #999; --faint: #e4e4e4;
+    --one: #0b4f8f; --other: #7a3d00; --promote: #0c5229; --wait: #5e4200; --refuse: #8a1420; }
   body { font-size: 9.5pt; } .cards { grid-template-columns: repeat(4, 1fr); }
   main, footer { max-width: none; padding: 0; } h2, h3, caption { break-after: avoid; }
   tr, .cards div, .facts div { break-inside: avoid; } .verdict { background: none; border: 1pt solid var(--tone);
@@ -82,3 +95,4 @@ footer { color: var(--soft); }
   th, td { padding-right: .6rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from bondhu.report.layout import block, figure, refusals, say, section, side_by_side, table
+from bondhu.report.layout import Drawn, Show, block, framed, refusals, say, section, side_by_side, table
 from bondhu.report.markup import Markup
 from bondhu.report.pictures import Line, Mark, Words, forest, legend
 from bondhu.report.study import Choice, Compared, Figure, Kind, Study
@@ -13,11 +13,11 @@ from bondhu.report.words import Numbers, numbers, percent, rounded
 from bondhu.types import Estimate
 
 
-def how_sure(study: Study, write: Numbers) -> Markup:
+def how_sure(study: Study, write: Numbers, show: Show = framed) -> Markup:
     """The section."""
-    parts = [_estimators(study, write), _chosen(study.chosen, study), _kinds(study, write)]
+    parts = [_estimators(study, write, show), _chosen(study.chosen, study), _kinds(study, write, show)]
     if study.sessions:
-        parts.append(_sessions(study))
+        parts.append(_sessions(study, show))
     return section("how-sure", "How sure is that?", *parts)
 
 
@@ -31,34 +31,53 @@ def gain(figure: Figure) -> Mark:
     return Mark("gain" if figure.low > 0 or figure.high < 0 else "unsure", figure)
 
 
-def _estimators(study: Study, write: Numbers) -> Markup:
+def raw(*figures: Figure | Estimate) -> tuple[float, ...]:
+    """Values and the ends of their intervals, as a table of plain numbers has them."""
+    return tuple(number for each in figures for number in (each.value, each.low, each.high))
+
+
+def raw_columns(*names: str) -> tuple[str, ...]:
+    """What `raw` is called."""
+    return tuple(said for name in names for said in (name, f"{name}, from", f"{name}, to"))
+
+
+def _estimators(study: Study, write: Numbers, show: Show) -> Markup:
     looked = (
-        f"The gate looked at {study.judged_by}. Estimators assume different things: where "
-        "they agree, that is worth more than any one of them."
+        f"{len(study.estimates)} ways to estimate the same from the log, by their usual names. They assume different "
+        f"things, which is told at the end of the page: where they agree, that is worth more than any one of them. The "
+        f"gate looked at {study.judged_by}."
     )
-    compared = _compared("estimator", study, study.estimates, write, "mean reward of a decision")
+    drawn = [show(each) for each in pictures(study, _answered(study.estimates), "mean reward of a decision")]
+    compared = _compared(study, study.estimates, write, "mean reward of a decision", drawn)
     return block("What each estimator says", say(looked), *compared)
 
 
-def _sessions(study: Study) -> Markup:
+def _sessions(study: Study, show: Show) -> Markup:
     why = (
         "A decision changes what comes after it. These estimators judge whole sessions: the sum of the rewards from "
         "the first decision on, had the policy made all of them."
     )
-    compared = _compared("estimator", study, study.sessions, numbers(study.sessions), "reward of a whole session")
+    unit = "reward of a whole session"
+    drawn = [show(each) for each in pictures(study, _answered(study.sessions), unit, "session")]
+    compared = _compared(study, study.sessions, numbers(study.sessions), unit, drawn)
     return block("What a whole session would earn", say(why), *compared)
 
 
-def _compared(what: str, study: Study, found: Sequence[Compared], write: Numbers, unit: str) -> list[Markup]:
+def _answered(found: Sequence[Compared]) -> list[Compared]:
+    return [each for each in found if not (each.candidate.refused and each.against.refused)]
+
+
+def _compared(
+    study: Study, found: Sequence[Compared], write: Numbers, unit: str, drawn: Sequence[Markup]
+) -> list[Markup]:
     """Both policies and their difference as two pictures and a table, and why any of them was refused."""
-    answered = [each for each in found if not (each.candidate.refused and each.against.refused)]
-    parts = [side_by_side(*pictures(study, answered, unit))] if answered else []
+    parts = [side_by_side(*drawn)] if drawn else []
     rows = [
         (each.name, write.whole(each.candidate), write.whole(each.against), write.whole(each.advantage, signed=True))
         for each in found
     ]
-    columns = (what, study.candidate, study.against, "advantage")
-    caption = f"{unit.capitalize()} under both policies, by {what}, with {percent(study.confidence)} intervals"
+    columns = ("estimator", study.candidate, study.against, "advantage")
+    caption = f"{unit.capitalize()} under both policies, by estimator, with {percent(study.confidence)} intervals"
     return [*parts, table(caption, columns, rows), refusals(_refused(study, found))]
 
 
@@ -75,8 +94,11 @@ def _refused(study: Study, found: Sequence[Compared]) -> list[tuple[str, str, st
     return told
 
 
-def pictures(study: Study, found: Sequence[Compared], unit: str) -> list[Markup]:
-    """What both policies are worth, and where it can be said, how much more the candidate is."""
+def pictures(study: Study, found: Sequence[Compared], unit: str, name: str = "decision") -> list[Drawn]:
+    """What both policies are worth, and where it can be said, how much more the candidate is; none where none of them
+    says anything. `name`: in the names of the pictures."""
+    if not found:
+        return []
     both = [
         Line(
             each.name,
@@ -91,11 +113,15 @@ def pictures(study: Study, found: Sequence[Compared], unit: str) -> list[Markup]
     more = Words(f"Advantage of {study.candidate}", "The table below has the numbers.", f"more {unit}")
     policies = legend([("candidate", study.candidate), ("against", study.against)])
     signs = legend([("gain", "surely not 0"), ("unsure", "may be 0")])
-    shown = [figure(forest(worth, both, labels=130), f"{unit.capitalize()}, {sure}.", policies)]
+    values = [(each.name, *raw(each.candidate, each.against)) for each in found]
+    columns = ("by", *raw_columns(study.candidate, study.against))
+    said = f"{unit.capitalize()}, {sure}."
+    drawn = [Drawn(f"{name}-values", worth.name, forest(worth, both, labels=130), said, columns, values, policies)]
     if any(not each.advantage.refused for each in found):
-        caption = f"Advantage over {study.against}, {sure}."
-        shown.append(figure(forest(more, apart, reference=0.0, labels=130), caption, signs))
-    return shown
+        said, gains = f"Advantage over {study.against}, {sure}.", [(each.name, *raw(each.advantage)) for each in found]
+        columns, picture = ("by", *raw_columns("advantage")), forest(more, apart, reference=0.0, labels=130)
+        drawn.append(Drawn(f"{name}-advantages", more.name, picture, said, columns, gains, signs))
+    return drawn
 
 
 def _chosen(chosen: Choice, study: Study) -> Markup:
@@ -110,7 +136,7 @@ def _chosen(chosen: Choice, study: Study) -> Markup:
     return block("Which estimator errs the least here", *parts)
 
 
-def _kinds(study: Study, write: Numbers) -> Markup:
+def _kinds(study: Study, write: Numbers, show: Show) -> Markup:
     if not study.kinds:
         return block("What kind of interval", say("There is no estimate that an interval could be of."))
     values = [Line(each.name, (Mark("candidate", each.candidate),)) for each in study.kinds]
@@ -118,9 +144,14 @@ def _kinds(study: Study, write: Numbers) -> Markup:
     says, sure = "The table below has the numbers.", f"{percent(study.confidence)} intervals"
     worth = Words(f"Value of {study.candidate} by kind of interval", says, "mean reward of a decision")
     more = Words("Advantage by kind of interval", says, "more reward of a decision")
-    shown = [figure(forest(worth, values, labels=140), f"Value of {study.candidate}, {sure}.")]
+    of_value = [(each.name, *raw(each.candidate)) for each in study.kinds]
+    said, picture = f"Value of {study.candidate}, {sure}.", forest(worth, values, labels=140)
+    shown = [show(Drawn("kinds-of-value", worth.name, picture, said, ("kind", *raw_columns("value")), of_value))]
     if any(isfinite(each.advantage.value) for each in study.kinds):
-        shown.append(figure(forest(more, gains, reference=0.0, labels=140), f"Advantage over {study.against}, {sure}."))
+        of_gain = [(each.name, *raw(each.advantage)) for each in study.kinds]
+        said, picture = f"Advantage over {study.against}, {sure}.", forest(more, gains, reference=0.0, labels=140)
+        told = ("kind", *raw_columns("advantage"))
+        shown.append(show(Drawn("kinds-of-advantage", more.name, picture, said, told, of_gain)))
     columns = ("kind", "of", f"value of {study.candidate}", "advantage", "what it assumes")
     rows = [_kind(each, write) for each in study.kinds]
     return block("What kind of interval", side_by_side(*shown), table("Intervals of every kind", columns, rows))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from bondhu.report.layout import block, figure, refusals, say, section, side_by_side, table
+from bondhu.report.layout import Drawn, Show, block, framed, refusals, say, section, side_by_side, table
 from bondhu.report.markup import Markup, joined
 from bondhu.report.pictures import Line, Words, forest, legend
 from bondhu.report.shares import curves
-from bondhu.report.study import Figure, Study
-from bondhu.report.sure import figure_of, gain, pictures
+from bondhu.report.study import Curve, Figure, Study
+from bondhu.report.sure import figure_of, gain, pictures, raw, raw_columns
 from bondhu.report.words import Numbers, percent
 
 SIGNS = (("gain", "surely not 0"), ("unsure", "may be 0"))
 
 
-def who(study: Study, write: Numbers) -> Markup:
+def who(study: Study, write: Numbers, show: Show = framed) -> Markup:
     """The section."""
-    parts = [_groups(study, write), _guardrails(study, write), _objectives(study), _curves(study, write)]
+    parts = [
+        _groups(study, write, show),
+        _guardrails(study, write, show),
+        _objectives(study, show),
+        _curves(study, write, show),
+    ]
     return section("who", "Who wins, and who loses?", *parts)
 
 
-def _groups(study: Study, write: Numbers) -> Markup:
+def _groups(study: Study, write: Numbers, show: Show) -> Markup:
     looked = (
         "The gate looked at these groups: it refuses where one of them surely loses more than is tolerated."
         if study.guarded
@@ -31,17 +36,17 @@ def _groups(study: Study, write: Numbers) -> Markup:
         looked += f" Of {study.all_groups:,} groups, those that gain the most and the least are shown."
     lines = [Line(each.name, (gain(figure_of(each.advantage)),)) for each in study.groups]
     words = Words("Advantage within groups", "The table below has the numbers.", "more reward of a decision")
-    drawn = figure(
-        forest(words, lines, reference=0.0, labels=190),
-        f"Advantage over {study.against}. The {percent(study.confidence)} intervals hold for all groups at once.",
-        legend(SIGNS),
-    )
+    said = f"Advantage over {study.against}. The {percent(study.confidence)} intervals hold for all groups at once."
+    found = [(each.name, each.rows, *raw(each.advantage)) for each in study.groups]
+    told = ("group", "decisions", *raw_columns("advantage"))
+    picture = forest(words, lines, reference=0.0, labels=190)
+    drawn = show(Drawn("groups", "Advantage by group", picture, said, told, found, legend(SIGNS)))
     rows = [(each.name, f"{each.rows:,}", write.whole(each.advantage, signed=True)) for each in study.groups]
     columns = ("group", "decisions", "advantage")
     return block("Groups", say(looked), side_by_side(drawn, table("Advantage within groups", columns, rows)))
 
 
-def _guardrails(study: Study, write: Numbers) -> Markup:
+def _guardrails(study: Study, write: Numbers, show: Show) -> Markup:
     if not study.guardrails:
         return joined([])
     lines = [Line(each.name, (gain(figure_of(each.more)),)) for each in study.guardrails]
@@ -49,20 +54,22 @@ def _guardrails(study: Study, write: Numbers) -> Markup:
     rows = [(each.name, f"{each.tolerated:+g}", write.whole(each.more, signed=True)) for each in study.guardrails]
     columns = ("signal", "tolerated", "more of it, a decision")
     why = refusals([(each.name, "", each.more.refused) for each in study.guardrails if each.more.refused])
-    drawn = figure(
-        forest(words, lines, reference=0.0), f"How much more of each signal {study.candidate} brings.", legend(SIGNS)
-    )
+    said, picture = f"How much more of each signal {study.candidate} brings.", forest(words, lines, reference=0.0)
+    found = [(each.name, each.tolerated, *raw(each.more)) for each in study.guardrails]
+    told = ("signal", "tolerated", *raw_columns("more of it"))
+    drawn = show(Drawn("guardrails", words.name, picture, said, told, found, legend(SIGNS)))
     made = table("Signals that must not grow", columns, rows)
     return block("Guardrails", side_by_side(drawn, joined([made, why])))
 
 
-def _objectives(study: Study) -> Markup:
+def _objectives(study: Study, show: Show) -> Markup:
     if not study.objectives:
         return joined([])
-    return block("Parts of the reward", side_by_side(*pictures(study, study.objectives, "worth of a decision")))
+    drawn = pictures(study, study.objectives, "worth of a decision", "part")
+    return block("Parts of the reward", side_by_side(*map(show, drawn)))
 
 
-def _curves(study: Study, write: Numbers) -> Markup:
+def _curves(study: Study, write: Numbers, show: Show) -> Markup:
     why = refusals([(each.policy, "", each.refused) for each in study.curves if each.refused])
     shown = [each for each in study.curves if not each.refused]
     if not shown:
@@ -73,12 +80,21 @@ def _curves(study: Study, write: Numbers) -> Markup:
         "A line further to the right, and lower, earns more. The bands hold the whole line. Weighed as snips does."
     )
     signs = [(kind, each.policy) for kind, each in zip(("candidate", "against"), study.curves, strict=False)]
-    drawn = figure(curves(words, study.curves), caption, legend(signs, shapes=False))
+    points = [point for each in shown for point in _points(each)]
+    at = ("policy", "reward", *raw_columns("share of decisions at most so much"))
+    picture, policies_drawn = curves(words, study.curves), legend(signs, shapes=False)
+    drawn = show(Drawn("curves", words.name, picture, caption, at, points, policies_drawn))
     policies = [each.policy for each in shown]
     columns = ("of the reward", *policies)
     rows = [_row(at, name, study, write) for at, (name, _) in enumerate(shown[0].figures)]
     made = table(f"The reward of a decision, {percent(study.confidence)} intervals", columns, rows)
     return block("Not the mean alone", side_by_side(drawn, joined([made, why])))
+
+
+def _points(of: Curve) -> list[tuple[str, float, float, float, float]]:
+    """The corners of a distribution function."""
+    columns = (each.tolist() for each in (of.values, of.cdf, of.low, of.high))
+    return [(of.policy, *point) for point in zip(*columns, strict=True)]
 
 
 def _row(at: int, name: str, study: Study, write: Numbers) -> tuple[str, ...]:

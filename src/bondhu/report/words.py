@@ -74,8 +74,12 @@ class Numbers(NamedTuple):
 
 
 def numbers(found: Iterable[Compared | None]) -> Numbers:
+    """As many digits as the intervals let stand."""
+    return digits_of(of for each in found if each for of in (each.candidate, each.against, each.advantage))
+
+
+def digits_of(estimates: Iterable[Figure | Estimate]) -> Numbers:
     """As many digits as leave two of half the length of the shortest interval."""
-    estimates = [of for each in found if each for of in (each.candidate, each.against, each.advantage)]
     halves = [(each.high - each.low) / 2 for each in estimates]
     half = min((each for each in halves if isfinite(each) and each > 0), default=0.01)
     return Numbers(min(max(1 - floor(log10(half)), 0), 8))
