@@ -1,0 +1,1 @@
+"""What pages say, computed: one file, one kind of figure; nothing here draws."""
