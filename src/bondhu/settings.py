@@ -132,6 +132,14 @@ class Stream(_Table):
     password: SecretStr | None = None
 
 
+class Dashboard(_Table):
+    """`[dashboard]`: the pages at `/`."""
+
+    enabled: bool = True  # whether a process shows them, beside those that decide
+    yields: bool = True  # whether they wait while other work takes all processors; else they take a share of them
+    demo: bool = False  # whether they say that the people are simulated
+
+
 class Webhooks(_Table):
     """`[webhooks]`: feedback that other services POST to /v1/webhooks/feedback, signed."""
 
@@ -195,6 +203,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     privacy: Privacy = Privacy()
     telemetry: Telemetry = Telemetry()
+    dashboard: Dashboard = Dashboard()
     webhooks: Webhooks = Webhooks()
     streams: list[Stream] = []
     gateway: Gateway | None = None

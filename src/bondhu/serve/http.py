@@ -19,8 +19,10 @@ from bondhu.errors import BondhuError
 from bondhu.serve.beside import running
 from bondhu.serve.direct import Direct
 from bondhu.serve.forgetting import erasures
+from bondhu.serve.forwarding import Before
 from bondhu.serve.gateway.application import CHAT, Chats
 from bondhu.serve.gateway.description import described as gateway_paths
+from bondhu.serve.gateway.responses import RESPONSES
 from bondhu.serve.guard import Guard, Slower
 from bondhu.serve.hot import Hot
 from bondhu.serve.openapi import document
@@ -65,8 +67,9 @@ def interface(parts: Parts) -> Interface:
         return Response(encode({**description, "servers": [{"url": root or "/"}]}), media_type="application/json")
 
     behind: Application = Slower(api, parts.acts, parts.meter)
+    behind = Before(behind, parts.pages, parts.meter) if parts.pages else behind
     hot = Hot(Chats(behind, parts.gateway, parts) if parts.gateway else behind, parts)
-    own = frozenset({CHAT}) if parts.gateway else frozenset[str]()
+    own = frozenset({CHAT, RESPONSES}) if parts.gateway else frozenset[str]()
     return Interface(Guard(hot, parts.limits, parts.meter, own), Direct(hot, parts.limits))
 
 
@@ -82,6 +85,8 @@ def cold(parts: Parts) -> FastAPI:
             yield
         await parts.writer.close()
         parts.access.close()
+        if parts.pages:
+            await parts.pages.close()
 
     api = FastAPI(
         title="Bondhu",

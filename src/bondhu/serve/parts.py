@@ -16,7 +16,7 @@ from bondhu.serve.decide import Decider
 from bondhu.serve.gateway.parts import Gateway
 from bondhu.serve.messages import Order
 from bondhu.serve.personalizer.configuration import Kept
-from bondhu.serve.replies import Limits
+from bondhu.serve.replies import Limits, Message, Receive, Send
 from bondhu.serve.writing import Writer
 from bondhu.serve.writing.remembering import Remembering
 
@@ -73,6 +73,15 @@ class NoMeter:
         return b""
 
 
+class Pages(Protocol):
+    """The pages of the dashboard, wherever they are drawn: an ASGI application for `serve.forwarding.is_page`."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None: ...
+
+    async def close(self) -> None:
+        """Nothing more is asked for."""
+
+
 class Webhook(NamedTuple):
     """How pushed messages are known to be from whom they say."""
 
@@ -94,6 +103,7 @@ class Parts:
     limits: Limits = Limits()
     webhook: Webhook | None = None
     gateway: Gateway | None = None
+    pages: Pages | None = None  # at `/` and below /dashboard
     streams: Callable[[Decider, Writer], Sequence[Work]] = lambda *_: ()  # consumers of feedback that comes in streams
 
     @cached_property

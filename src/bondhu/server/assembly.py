@@ -11,6 +11,7 @@ from bondhu.access.administrator import check_admin_key
 from bondhu.access.signatures import key_of
 from bondhu.app import App
 from bondhu.log.stores import is_postgres
+from bondhu.serve.forwarding import Forwarding
 from bondhu.serve.http import Interface, cold, create_app, described, interface
 from bondhu.serve.parts import Parts, Webhook
 from bondhu.serve.replies import Application
@@ -22,6 +23,7 @@ from bondhu.server.administration import Administration
 from bondhu.server.admitting import access_of, limits_of
 from bondhu.server.configuring import kept_of
 from bondhu.server.gateway import gateway_of
+from bondhu.server.sockets import PAGES
 from bondhu.server.telling import meter_of, traced
 from bondhu.settings import Webhooks
 from bondhu.streams.opening import consumers
@@ -47,12 +49,13 @@ def parts_of(app: App, writer: Writer, host: App | None = None, place: Place = A
         writer,
         Administration(app),
         access_of(app, host),
-        meter=meter_of(app, place.shared and place.shared / f"metrics-{app.domain.name}", place.own),
+        meter=meter_of(app, place.shared, place.own),
         ledger=app.ledger,
         limits=limits_of(app),
         kept=kept_of(app),
         webhook=webhook_of(app.settings.webhooks),
         gateway=gateway_of(app),
+        pages=pages_of(app, place),
         streams=partial(consumers, app.settings.streams, place.own),
     )
 
@@ -66,6 +69,11 @@ def description(app: App) -> dict[str, Any]:
     """The OpenAPI document of a deployment."""
     parts = parts_of(app, writer_of(app))
     return described(cold(parts), parts)
+
+
+def pages_of(app: App, place: Place) -> Forwarding | None:
+    """The way to the process that shows pages, where there is one."""
+    return Forwarding(str(place.shared / PAGES)) if place.shared and app.settings.dashboard.enabled else None
 
 
 def webhook_of(settings: Webhooks) -> Webhook | None:

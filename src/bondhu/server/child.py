@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,8 +26,15 @@ class Child:
     """A Python module run by an interpreter of its own. One socket joins both: the child says "ready" and is told
     "stop" over it, and its end tells either that the other is gone, however it went."""
 
-    def __init__(self, module: str, orders: Mapping[str, Any], inherited: Sequence[int]) -> None:
-        """`orders`: plain data that the module reads from its standard input; `inherited`: file descriptors in them."""
+    def __init__(
+        self,
+        module: str,
+        orders: Mapping[str, Any],
+        inherited: Sequence[int],
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`orders`: plain data that the module reads from its standard input; `inherited`: file descriptors in them;
+        `environment`: variables that it has besides."""
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs, TemporaryFile() as given:  # not on the command line, where everybody could read it
@@ -36,6 +44,7 @@ class Child:
                 [sys.executable, "-m", module],
                 stdin=given,
                 pass_fds=(theirs.fileno(), *inherited),
+                env={**os.environ, **environment},
                 process_group=0,  # Ctrl-C at the terminal is for the supervisor alone
             )
         self.ready = False

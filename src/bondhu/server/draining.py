@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -30,18 +30,22 @@ COLLECTING = (50_000, 20, 50)  # objects made, and collections of the young and 
 LOOK = 0.02  # seconds between looks at what is still under way
 
 
+class Turns(NamedTuple):
+    """What is called when a server's life takes a turn."""
+
+    started: Callable[[], None] = lambda: None  # it answers
+    stopping: Callable[[], None] = lambda: None  # it takes no connection more
+
+
 class DrainingServer(uvicorn.Server):
     """Runs until `should_exit`, or until it gets SIGTERM or SIGINT; then takes no connection more, answers what is
     under way, and ends normally. A second SIGINT ends it at once."""
 
-    def __init__(
-        self, config: uvicorn.Config, direct: Direct | None, seconds: float, started: Callable[[], None]
-    ) -> None:
-        """`direct`: the shorter way to the hot routes; `seconds`: for what is under way; `started`: called once it
-        answers."""
+    def __init__(self, config: uvicorn.Config, direct: Direct | None, seconds: float, turns: Turns) -> None:
+        """`direct`: the shorter way to the hot routes; `seconds`: for what is under way."""
         super().__init__(config)
         self._direct = direct
-        self._seconds, self._when_started = seconds, started
+        self._seconds, self._turns = seconds, turns
         self._arriving: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -58,7 +62,7 @@ class DrainingServer(uvicorn.Server):
         gc.freeze()  # what is there now stays: looking through it again and again would cost a sixth of each request
         gc.set_threshold(*COLLECTING)
         self.started = True
-        self._when_started()
+        self._turns.started()
 
     def _listen(self, listener: socket.socket) -> None:
         if not self.should_exit:
@@ -96,6 +100,7 @@ class DrainingServer(uvicorn.Server):
         """Take nothing new; close each connection after its next answer, idle ones a moment later; then have written
         what is waiting."""
         end = monotonic() + self._seconds
+        self._turns.stopping()
         for each in sockets or []:
             asyncio.get_running_loop().remove_reader(each)
             each.close()
@@ -136,8 +141,14 @@ class DrainingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def http_server(served: Interface, settings: Settings, started: Callable[[], None] = lambda: None) -> DrainingServer:
-    """The server of these settings: uvloop, httptools, TLS where a certificate is named."""
+def http_server(
+    served: Interface,
+    settings: Settings,
+    started: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> DrainingServer:
+    """The server of these settings: uvloop, httptools, TLS where a certificate is named. `started`: called once it
+    answers; `stopping`: when it takes no connection more."""
     server = settings.server
     certificate, key = server.certificate, server.certificate_key
     config = uvicorn.Config(
@@ -154,4 +165,4 @@ def http_server(served: Interface, settings: Settings, started: Callable[[], Non
         ssl_certfile=settings.path(certificate) if certificate else None,
         ssl_keyfile=settings.path(key) if key else None,
     )
-    return DrainingServer(config, served.direct, server.drain_seconds, started)
+    return DrainingServer(config, served.direct, server.drain_seconds, Turns(started, stopping))

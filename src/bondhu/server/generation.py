@@ -1,4 +1,5 @@
-"""The processes that serve one reading of the settings: those that write, those that answer, who keeps the schedule.
+"""The processes that serve one reading of the settings: those that write, those that answer, who keeps the schedule,
+who shows pages.
 
 Each generation has sockets of its own between its workers and its writers, in a folder that nobody else may enter, so
 that an old and a new release need not understand each other while one takes over from the other.
@@ -8,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bondhu.server.child import Child
-from bondhu.server.plan import Plan
+from bondhu.server.plan import Folder, Plan
 from bondhu.server.sockets import for_workers, own_folder
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ FIRST, LONGEST = 0.1, 5.0  # seconds before a process is started again, doubled 
 STEADY = 10.0  # seconds that a process has to run before it counts as well
 STARTING = 120.0  # seconds that a process may take to get ready
 TRIES = 5  # starts in a row that did not get ready, before nothing more is expected
+SPARING = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # glibc then gives back what is free
 MARGIN = 5.0  # seconds beyond the draining time before what is left is killed
 
 
@@ -68,6 +70,12 @@ class Place:
             log.warning("The %s ended with status %d; it is started again.", self.name, status)
 
 
+def shower(folders: Sequence[Folder], shared: Path, workers: int) -> Place:
+    """The process that shows pages, for the workers that share a folder. Without it decisions go on."""
+    orders = {"folders": folders, "shared": str(shared), "workers": workers}
+    return Place("process that shows pages", lambda: Child("bondhu.server.showing", orders, [], SPARING))
+
+
 class Generation:
     """All processes of one plan."""
 
@@ -91,6 +99,7 @@ class Generation:
         kept = {"folders": plan.folders}
         keeper = Place("keeper of the schedule", lambda: Child("bondhu.server.keeper", kept, []))
         self.keepers = [keeper] if plan.keeper else []
+        self.showers = [shower(plan.folders, self._folder, plan.workers)] if plan.pages else []
         self._open = False  # whether a worker of it was ready once
         self._complete = False  # whether all of it was
         self._end: float | None = None  # when what is left is killed
@@ -129,7 +138,7 @@ class Generation:
         return (each.child for each in self._all() if each.child is not None)
 
     def _all(self) -> list[Place]:
-        return [*self.writers, *self.workers, *self.keepers]
+        return [*self.writers, *self.workers, *self.keepers, *self.showers]
 
     def tend(self, now: float) -> None:
         """Whatever is to be done now; to be called often. The first worker is the scout: where it cannot start, the
@@ -151,7 +160,7 @@ class Generation:
         """Let workers finish what is under way; who writes ends after them."""
         if self._end is None:
             self._end = now + self._plan.drain_seconds + MARGIN
-            self._tell(self.workers + self.keepers)
+            self._tell(self.workers + self.keepers + self.showers)
 
     def _tell(self, places: list[Place]) -> None:
         for each in places:

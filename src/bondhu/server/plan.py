@@ -61,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
     drain_seconds: float
     keeper: bool  # whether anything is scheduled
     single: bool  # whether one process does all of it
+    pages: bool = False  # whether another one shows pages
 
 
 def apps_of(app: App) -> list[App]:
@@ -92,6 +93,7 @@ def plan_of(apps: Sequence[App], asked: Asked) -> Plan:
         server.drain_seconds,
         any(app.settings.schedule.enabled for app in apps),
         single,
+        any(app.settings.dashboard.enabled for app in apps),
     )
 
 

@@ -19,13 +19,15 @@ from bondhu.log.checkpoints import Checkpointer
 from bondhu.log.lock import holder, only_one
 from bondhu.log.sqlite import SqliteLog
 from bondhu.log.stores import is_postgres
-from bondhu.server.assembly import composed, writer_of
+from bondhu.server.assembly import Place, composed, writer_of
 from bondhu.server.draining import http_server
+from bondhu.server.generation import shower
 from bondhu.server.keeping import keep
-from bondhu.server.plan import Asked, apps_of, as_served, check, check_certificate, checked_anew, plan_of
-from bondhu.server.sockets import listening, remove_leftovers
+from bondhu.server.plan import Asked, Plan, apps_of, as_served, check, check_certificate, checked_anew, plan_of
+from bondhu.server.sockets import listening, own_folder, remove_leftovers
 from bondhu.server.supervisor import Supervisor
 from bondhu.server.telling import begin_log
+from bondhu.server.tending import Tended
 from bondhu.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def serve(
         with suppress(TrainingInProgress):  # a second server of the same folder goes without a file
             held.enter_context(only_one(process_file(app.settings)))
         if plan.single:
-            serve_alone([as_served(each, 1) for each in apps], listener)
+            serve_alone([as_served(each, 1) for each in apps], listener, plan)
             return
         check(apps)
         remove_leftovers()
@@ -77,15 +79,34 @@ def announce(app: App, listener: socket.socket) -> None:
     screen.say(f"{app.domain.name} is served at {address} ({address}/openapi.json). Ctrl-C stops it.")
 
 
-def serve_alone(apps: list[App], listener: socket.socket) -> None:
-    """Everything in this process: requests on the event loop, writing and the schedule in threads."""
-    asgi = composed(apps, [writer_of(app) for app in apps])
-    server = http_server(asgi, apps[0].settings, lambda: announce(apps[0], listener))
+def serve_alone(apps: list[App], listener: socket.socket, plan: Plan) -> None:
+    """Everything in this process: requests on the event loop, writing and the schedule in threads. Pages alone are
+    shown by another one, so that nobody who looks takes time from those who decide."""
     with suppress(KeyboardInterrupt), unmoved_by_hangup(), keeping(apps), ExitStack() as beside:
         for app in apps:
             if isinstance(app.log, SqliteLog):
                 beside.enter_context(Checkpointer(app.log.database))
-        server.run(sockets=[listener])
+        shared = beside.enter_context(shared_folder()) if plan.pages else None
+        shown = beside.enter_context(Tended(shower(plan.folders, shared, 1))) if shared else None
+        asgi = composed(apps, [writer_of(app) for app in apps], Place(0, shared))
+
+        def started() -> None:
+            announce(apps[0], listener)
+            if shown:
+                shown.start()
+
+        http_server(asgi, apps[0].settings, started, shown.stop if shown else lambda: None).run(sockets=[listener])
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder for this process and the one that shows pages."""
+    remove_leftovers()
+    held = own_folder()
+    try:
+        yield held.path
+    finally:
+        held.close()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from bondhu.errors import SettingsInvalid
 BACKLOG = 2048  # connections that wait to be accepted, while workers start for instance
 MOST_CONNECTIONS = 4_000  # of one process; more are answered 503 at once
 RESERVED = 200  # open files that are not connections
+PAGES = "pages"  # in a folder of sockets, the one of the process that shows pages
 PREFIX, HELD = "bondhu-", "held"  # of a folder's name; the file in it that is locked as long as its supervisor lives
 
 

@@ -19,10 +19,10 @@ def begin_log(settings: Settings) -> None:
 
 
 def meter_of(app: App, shared: Path | None, own: int) -> Meter:
-    """What counts for this process: row `own` of a file that all workers share, or this process alone."""
+    """What counts for this process: row `own` of a file that all workers have in a folder, or this process alone."""
     if not app.settings.telemetry.metrics:
         return NoMeter()
-    return Metrics(shared, app.settings.server.workers, own)
+    return Metrics(shared and shared / f"metrics-{app.domain.name}", app.settings.server.workers, own)
 
 
 def traced(app: Application, settings: Settings) -> Application:
