@@ -64,9 +64,17 @@ def demo(
         "demo"
     ),
     stay: Annotated[bool | None, typer.Option(help="Keep the API running afterwards; default: at a terminal.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Serve, let people come, and watch it in the browser.")] = False,
+    port: Annotated[int, typer.Option(help="With --live; 0: any that is free.", min=0, max=65535)] = 8000,
+    seconds: Annotated[float | None, typer.Option(help="With --live: how long; default: until Ctrl-C.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated users.")] = 0,
 ) -> None:
     """Watch a policy learn from simulated users and beat the rule it replaces."""
+    if live:
+        from bondhu.demo.live import run as run_live
+
+        run_live(directory, port=port, seed=seed, seconds=seconds)
+        return
     from bondhu.demo.story import run
 
     run(directory, seed=seed, stay=sys.stdout.isatty() if stay is None else stay)
