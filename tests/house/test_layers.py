@@ -15,8 +15,8 @@ LEVELS = {
     "privacy": 3,
     "serve": 4, "train": 4, "release": 4, "watch": 4,
     "schedule": 5, "monitor": 5, "settings": 5, "report": 5,
-    "client": 6, "runs": 6, "agents": 6, "streams": 6, "server": 6, "app": 6, "wiring": 6, "cli": 6, "demo": 6,
-    "screen": 6,
+    "client": 6, "dashboard": 6, "runs": 6, "agents": 6, "streams": 6, "server": 6, "app": 6, "wiring": 6, "cli": 6,
+    "demo": 6, "screen": 6,
     # The recommendation system's own face is an application of the whole house (docs/decisions/0002).
     "domains.recommendation.agent": 6, "domains.recommendation.orchestrator": 6,
 }  # fmt: skip

@@ -143,7 +143,7 @@ def serving(folder: Path, *options: str) -> Iterator[Service]:
     messages = folder / f"messages-{time.monotonic_ns()}"
     command = [sys.executable, "-m", "bondhu", "serve", "-C", str(folder), "--port", "0", *options]
     with TemporaryDirectory() as temporary, messages.open("w") as errors:
-        own = {**os.environ, "TMPDIR": temporary}
+        own = {"BONDHU_DASHBOARD__YIELDS": "false", **os.environ, "TMPDIR": temporary}  # tests take all processors
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=own)
         with process:
             yield from _until_it_ends(Service(folder, process, 0, messages, Path(temporary)))

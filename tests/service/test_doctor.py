@@ -106,6 +106,12 @@ def test_fast_steps_and_a_far_horizon_alone_raise_no_alarm(tmp_path: Path, clock
     assert "Q-values diverging" not in found(app)
 
 
+def test_one_decision_is_told_as_one(tmp_path: Path) -> None:
+    app = opened(tmp_path)
+    log(app, PEOPLE[:1], 1)
+    assert found(app)["insufficient data"].evidence == "There is 1 decision in the log."
+
+
 def test_few_decisions_are_too_little_data(tmp_path: Path) -> None:
     app = opened(tmp_path)
     log(app, PEOPLE[:10], 6)

@@ -32,7 +32,7 @@ BENCHMARKS = (
         "learners",
         "ope",
     ),
-    *("faults", "gateway", "pooling", "power_cut", "release", "replay", "sequential", "serving", "soak"),
+    *("dashboard", "faults", "gateway", "pooling", "power_cut", "release", "replay", "sequential", "serving", "soak"),
     *("sandbox", "tabular", "tabular_quality", "testbed"),
     pytest.param("strategy", marks=pytest.mark.skipif(not TOLD, reason="no outcomes: set BONDHU_DATA to their folder")),
     pytest.param("router", marks=pytest.mark.skipif(not ASKED, reason="no questions: set BONDHU_DATA to their folder")),
@@ -67,6 +67,16 @@ def test_make_demo_runs_the_demonstration() -> None:
         ["make", "-n", "--no-print-directory", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert steps.rstrip().endswith("/bondhu demo")
+
+
+def test_people_use_the_live_demonstration_and_say_what_they_think(tmp_path: Path) -> None:
+    printed = run("bondhu", "demo", str(tmp_path / "demo"), "--live", "--port", "0", "--seconds", "4")
+    assert "Watch it learn: http://127.0.0.1:" in printed
+    app = open_app(load(tmp_path / "demo"))
+    held = app.log.summary(app.domain.name)
+    assert held.decisions >= 20  # who arrived at the first tick
+    assert held.feedback > 0
+    assert app.settings.dashboard.demo is True
 
 
 def test_the_demonstration_beats_the_rule_and_leaves_a_picture_and_a_deployment(tmp_path: Path) -> None:
