@@ -59,6 +59,7 @@ class Side(NamedTuple):
     decisions: int
     mean: float  # of the metric, over the steps that can be compared
     worth: float = 0.0  # equally active users that would tell as much, over the same steps
+    compared: tuple[int, int] = (0, 0)  # users and decisions of those steps: what the mean rests on
 
 
 class Measured(NamedTuple):
@@ -153,11 +154,13 @@ def lay_out(exposures: Exposures) -> Layout:
     treated = np.zeros(size, bool)
     treated.ravel()[cells] = exposures.treated[first]
     one = np.ones(len(cell))
-    worth = effects.ratio_contrast(effects.add_up(cell, size, treated, one, one), share).users.tolist()
-    sides = [
-        Side(len(np.unique(unit[rows])), int(rows.sum()), nan, each)
-        for rows, each in zip((exposures.treated, ~exposures.treated), worth, strict=True)
-    ]
+    contrast = effects.ratio_contrast(effects.add_up(cell, size, treated, one, one), share)
+    weighed = contrast.weight[step] > 0  # rows of steps in which both sides were seen
+    sides = []
+    for rows, worth in zip((exposures.treated, ~exposures.treated), contrast.users.tolist(), strict=True):
+        behind = rows & weighed
+        compared = len(np.unique(unit[behind])), int(behind.sum())
+        sides.append(Side(len(np.unique(unit[rows])), int(rows.sum()), nan, worth, compared))
     return Layout(cell, size, share, treated, first, (sides[0], sides[1]))
 
 

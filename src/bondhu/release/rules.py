@@ -44,6 +44,7 @@ class Bounds(NamedTuple):
         return f"{self.value:+.4g} ({self.low:+.4g} to {self.high:+.4g})"
 
 
+NOBODY = "There is nobody yet to compare its people with, too few of them, or all earn the same."
 NOTHING = Bounds(0.0, -inf, inf)  # known of a difference before there is data
 
 
@@ -168,7 +169,7 @@ def _unsure(trial: Trial, rules: ReleaseRules) -> tuple[str, ...]:
     if trial.reward.low >= -rules.maximum_loss:
         return ()
     if not isfinite(trial.reward.low):
-        return ("There is nobody yet to compare its people with, too few of them, or all earn the same.",)
+        return (NOBODY,)
     return (
         f"Its reward of a decision differs by {trial.reward} from the live version's: a loss of more than "
         f"{rules.maximum_loss:g} is not ruled out yet.",
