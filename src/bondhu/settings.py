@@ -136,7 +136,7 @@ class Dashboard(_Table):
     """`[dashboard]`: the pages at `/`."""
 
     enabled: bool = True  # whether a process shows them, beside those that decide
-    yields: bool = True  # whether they wait while other work takes all processors; else they take a share of them
+    yields: bool = False  # whether they wait while other work takes all processors; else they take a share of them
     demo: bool = False  # whether they say that the people are simulated
 
 

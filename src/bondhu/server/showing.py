@@ -28,7 +28,7 @@ from bondhu.server.plan import Folder, as_served
 from bondhu.server.sockets import PAGES
 from bondhu.server.telling import begin_log, meter_of
 
-NICE = 10  # how much less of the processor it gets than those who decide, where it cannot wait for them altogether
+NICE = 10  # how much less of the processor it gets than those who decide
 KEPT = 30  # seconds that a connection may stay without a request: longer than the other side keeps it
 ENDING = 2  # seconds for what is under way when it is told to stop
 
@@ -79,8 +79,8 @@ class Server(uvicorn.Server):
 
 
 def stand_back(*, yields: bool) -> None:
-    """Let everybody else go first. A low priority alone would not do: who has it leaves a processor only when its turn
-    is over, and a decision would wait for that; a process of the idle class leaves it at once (sched(7))."""
+    """Let everybody else go first: at a low priority, or where it `yields` in the idle class, which gets a processor
+    only when nobody else wants one (sched(7))."""
     if yields and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
