@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from bondhu.dashboard.figures.regrets import regret
-from bondhu.dashboard.figures.runs import Recipe, Run, compared, flat, metrics_of, numbers, recipes, runs
+from bondhu.dashboard.figures.runs import Recipe, Run, compared, metrics_of, numbers, recipes, runs
 from bondhu.dashboard.page import Asked, Page, Viewer
 from bondhu.dashboard.sections import courses, coverages, trainings
 from bondhu.dashboard.views import learning
+from bondhu.monitor.tracking import flat
 from bondhu.ports import Task
 from tests.dashboard import looking
 from tests.dashboard.looking import Element, Never

@@ -73,21 +73,26 @@ UNITS = ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 def document(desk: Desk, asked: Asked, page: Page, since: int | None = None) -> str:
     """The whole page. `since`: the last change that it shows, from which on it follows."""
     name = desk.app.domain.name
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{page.title} · {name} · Bondhu"),
-        tag("link", rel="icon", href="data:,"),
-        tag("link", rel="stylesheet", href=files.address(asked, "dashboard.css")),
-        tag("script", src=files.address(asked, "dashboard.js")),
-    )
+    head = head_of(asked, f"{page.title} · {name}", tag("script", src=files.address(asked, "dashboard.js")))
     main = tag("main", tag("h1", page.title), *page.parts, id="main", tabindex=-1)
     skip = tag("a", "Skip to the content", href="#main", class_="skip")
     body = tag("body", skip, _header(desk, asked), main, _footer(desk))
     follows = {"data_events": asked.link(f"{DASHBOARD}/events", since=since)} if page.follows else {}
     return f"<!doctype html>\n{tag('html', head, body, lang='en', **follows)}\n"
+
+
+def head_of(asked: Asked, title: str, *more: Markup) -> Markup:
+    """What every document begins with."""
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title} · Bondhu"),
+        tag("link", rel="icon", href="data:,"),
+        tag("link", rel="stylesheet", href=files.address(asked, "dashboard.css")),
+        *more,
+    )
 
 
 def _header(desk: Desk, asked: Asked) -> Markup:

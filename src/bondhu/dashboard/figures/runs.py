@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bondhu.app import App
 from bondhu.errors import BondhuError
+from bondhu.monitor.tracking import flat
 from bondhu.ports import Event, Registry, Task
 from bondhu.schedule.jobs import TRAINING_JOB
 
@@ -138,17 +139,6 @@ def numbers(found: Mapping[str, Any]) -> dict[str, float]:
         and name not in (*ABOUT, *ALIASES)
         and isfinite(value)
     }
-
-
-def flat(found: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Hyper-parameters by name; those of a part are named "part.name"."""
-    told: dict[str, Any] = {}
-    for name, value in found.items():
-        if isinstance(value, Mapping):
-            told |= flat(value, f"{before}{name}.")
-        else:
-            told[f"{before}{name}"] = value
-    return told
 
 
 def metrics_of(found: Sequence[Run]) -> list[str]:

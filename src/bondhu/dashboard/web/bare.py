@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bondhu.dashboard import files
+from bondhu.dashboard.layout import head_of
 from bondhu.dashboard.page import DASHBOARD, Asked, Desk
 from bondhu.ports import PUBLISHED_KEY
 from bondhu.report.markup import Markup, tag
@@ -12,15 +12,7 @@ LOGIN = f"{DASHBOARD}/login"
 
 def bare(asked: Asked, title: str, *parts: Markup) -> str:
     """A whole document without the frame of the others."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{title} · Bondhu"),
-        tag("link", rel="icon", href="data:,"),
-        tag("link", rel="stylesheet", href=files.address(asked, "dashboard.css")),
-    )
+    head = head_of(asked, title)
     body = tag("body", tag("main", tag("h1", title), *parts, id="main"))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
